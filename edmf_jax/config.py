@@ -1,0 +1,136 @@
+"""Reading a configuration file and checking it before anything long begins."""
+
+import difflib
+import json
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from edmf_jax.errors import UserError
+
+
+def find_config(name: str) -> Path:
+    """A configuration file by path; `edmf.py`, `demo.py`, … are also found without one.
+
+    Raises:
+      UserError: there is no such file.
+    """
+    path = Path(name)
+    if path.is_file():
+        return path
+    package = Path(__file__).parent
+    # In an installed package the files lie in it, in a checkout beside it.
+    for folder in (package / "configs", package.parent / "configs"):
+        own = folder / path.with_suffix(".py").name
+        if path.parent.name in ("", "configs") and not path.is_absolute() and own.is_file():
+            return own
+    raise UserError(f"--config={name}: there is no such file; try --config=configs/edmf.py")
+
+
+def load_config(name: str, overrides: Sequence[str] = ()) -> ConfigDict:
+    """The configuration in a file, with overrides like `--config.train.batch=8`.
+
+    Raises:
+      UserError: no such file or field (the nearest name is given), or a value of another type.
+    """
+    from absl import flags
+    from ml_collections import config_flags
+
+    path = find_config(name)
+    values = flags.FlagValues()  # our own, so that nothing global is defined
+    config_flags.DEFINE_config_file("config", flag_values=values)
+    arguments = ["edmf", f"--config={path}"]
+    plain = config_flags_free_load(path)
+    for text in overrides:
+        _check_override(text, plain)
+        arguments.append(text)
+    try:
+        values(arguments)
+    except (flags.Error, TypeError, ValueError) as error:
+        raise UserError(f"{' '.join(overrides)}: {str(error).splitlines()[0]}") from error
+    return values.config
+
+
+def config_flags_free_load(path: Path) -> ConfigDict:
+    """`get_config()` of a file.
+
+    Raises:
+      UserError: the file can't be run or defines no `get_config`.
+    """
+    import runpy
+
+    try:
+        return runpy.run_path(str(path))["get_config"]()
+    except KeyError as error:
+        raise UserError(f"--config={path}: the file defines no function get_config()") from error
+    except Exception as error:
+        raise UserError(f"--config={path}: the file can't be run: {type(error).__name__}: {error}") from error
+
+
+def field_names(config: ConfigDict, prefix: str = "") -> Iterator[str]:
+    """Every field, dotted: `train.batch`, …"""
+    for key, value in config.items():
+        if isinstance(value, ConfigDict):
+            yield from field_names(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+def _check_override(text: str, config: ConfigDict) -> None:
+    match = re.fullmatch(r"--config\.([\w.]+)=(.*)", text, re.DOTALL)
+    if not match:
+        raise UserError(f"{text!r} is not understood; fields are set like --config.train.batch=8")
+    name, fields = match[1], list(field_names(config))
+    if name not in fields:
+        near = difflib.get_close_matches(name, fields, 1, cutoff=0.3)
+        leaf = [f for f in fields if f.rsplit(".", 1)[-1] == name.rsplit(".", 1)[-1]]
+        hint = (leaf or near or ["train.batch"])[0]
+        raise UserError(f"{text}: the configuration has no field {name!r}; did you mean {hint!r}?")
+
+
+def check_config(config: ConfigDict) -> None:
+    """Raises UserError for values that can't work together, before any data is read."""
+
+    def need(true: bool, name: str, rule: str):
+        if not true:
+            section, field = name.split(".")
+            raise UserError(f"{name}={config[section][field]!r}: {rule}")
+
+    need(config.data.patch_px >= 16, "data.patch_px", "the network takes patches of at least 16 px")
+    window = config.focus.window_px
+    need(window % 2 == 1 and window > 0, "focus.window_px", "must be odd and positive")
+    need(window // 2 < config.data.patch_px, "focus.window_px",
+         f"half of it must be less than data.patch_px={config.data.patch_px}")
+    need(config.memory.slots >= 1, "memory.slots", "at least one epoch must be remembered")
+    for name in ("train.epochs", "train.log_every_steps", "model.width"):
+        section, field = name.split(".")
+        need(config[section][field] >= 1, name, "must be at least 1")
+    need(config.train.learning_rate > 0, "train.learning_rate", "must be positive")
+    need(config.checkpoint.keep_last >= 1, "checkpoint.keep_last", "at least one checkpoint must be kept")
+    need(config.checkpoint.keep_best >= 0, "checkpoint.keep_best", "must not be negative")
+    need(config.checkpoint.every_steps >= 0, "checkpoint.every_steps", "must not be negative")
+    need(config.model.dtype in ("float32", "bfloat16"), "model.dtype", 'must be "float32" or "bfloat16"')
+
+
+def to_json(config: ConfigDict) -> str:
+    return config.to_json_best_effort(indent=2, sort_keys=True)
+
+
+def differences(config: ConfigDict, other: dict) -> list[str]:
+    """Fields in which a configuration differs from one read from JSON, as `name (here, there)`."""
+
+    def flat(tree: dict, prefix=""):
+        for key, value in tree.items():
+            if isinstance(value, dict):
+                yield from flat(value, f"{prefix}{key}.")
+            else:
+                yield f"{prefix}{key}", value
+
+    mine, theirs = dict(flat(json.loads(to_json(config)))), dict(flat(other))
+    return [
+        f"{name} ({mine.get(name)!r} here, {theirs.get(name)!r} there)"
+        for name in sorted({*mine, *theirs})
+        if mine.get(name) != theirs.get(name)
+    ]

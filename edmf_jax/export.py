@@ -1,0 +1,59 @@
+"""Parameters out of a run, for fusing and for other programs."""
+
+import contextlib
+from pathlib import Path
+
+import jax
+
+from edmf_jax.checkpoint import Checkpoints
+from edmf_jax.errors import UserError
+from edmf_jax.model import init_params, make_model
+from edmf_jax.weights import save_weights
+from edmf_jax.workdir import read_run
+
+
+def export_run(workdir: str | Path, output: str | Path, *, step: str = "last", format: str = "numpy") -> int:
+    """Writes the parameters of one checkpoint of a run, with its configuration and a sha256; returns its step.
+
+    Args:
+      workdir: a run's folder.
+      output: the folder to write.
+      step: a number, "last", or "best" (the epoch's end of greatest mean spatial frequency).
+      format: "numpy" or "orbax", see `weights.save_weights`.
+
+    Raises:
+      UserError: no run, no such step (the existing ones are named), or `output` can't be written.
+    """
+    record = read_run(Path(workdir))
+    if record is None:
+        raise UserError(f"--workdir={workdir}: there is no run here (no run.json); give the folder of `edmf train`")
+    with contextlib.closing(Checkpoints(Path(workdir))) as checkpoints:
+        number = choose_step(checkpoints, step, workdir)
+        model = make_model(record["config"]["model"]["width"])
+        like = jax.eval_shape(lambda: init_params(model, jax.random.key(0)))
+        params = checkpoints.restore_params(number, like)
+    provenance = {"run": Path(workdir).name, "step": number, "begun": record["begun"], "versions": record["versions"]}
+    save_weights(output, params, record["config"], format=format, provenance=provenance)
+    return number
+
+
+def choose_step(checkpoints: Checkpoints, step: str, workdir: str | Path) -> int:
+    """The step that "last", "best" or a number means.
+
+    Raises:
+      UserError: it does not exist; the message names those that do.
+    """
+    steps = checkpoints.steps
+    if not steps:
+        raise UserError(f"--workdir={workdir}: nothing has been saved yet; the first checkpoint comes with the first "
+                        "epoch's end")
+    if step == "last":
+        return steps[-1]
+    if step == "best":
+        best = checkpoints.best_step()
+        if best is None:
+            raise UserError("--step=best: no epoch has ended yet; take --step=last")
+        return best
+    if str(step).isdecimal() and int(step) in steps:
+        return int(step)
+    raise UserError(f"--step={step}: the steps saved are {', '.join(map(str, steps))}; or say best or last")

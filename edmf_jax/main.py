@@ -1,0 +1,146 @@
+"""The command line, nothing else: it parses, calls one library function, and prints.
+
+Everything heavy is imported by the command that needs it: `edmf --help` imports no jax.
+Exit codes: 0 done, 2 a mistake that the user can mend (one line says which), 130 and 143 stopped by a signal.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import metadata
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse with one-line errors, like all our others."""
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: error: {message} (try {self.prog} --help)\n")
+
+
+def _train(args, rest):
+    from edmf_jax.config import load_config
+    from edmf_jax.train import train
+
+    train(load_config(args.config, rest), args.workdir)
+    print(f"trained; export the parameters with: edmf export --workdir {args.workdir} -o DIR")
+
+
+def _fuse(args):
+    from edmf_jax.fuse import fuse_files
+
+    fuse_files(args.shots, args.output, weights=args.weights, preset=args.preset)
+    print(args.output)
+
+
+def _export(args):
+    from edmf_jax.export import export_run
+
+    step = export_run(args.workdir, args.output, step=args.step, format=args.format)
+    print(f"parameters of step {step}: {args.output}")
+
+
+def _import_mufusion(args):
+    from edmf_jax.mufusion import import_mufusion
+    from edmf_jax.weights import save
+
+    save(args.output, import_mufusion(args.file))
+    print(f"weights: {args.output}")
+
+
+def _data_build(args):
+    from edmf_jax.data import open_dataset
+
+    open_dataset(args.name, args.data_dir, source=args.source, allow_missing=args.allow_missing, force=args.force)
+
+
+def _demo(args):
+    from edmf_jax.demo import demo
+
+    demo(args.workdir, source=args.source, allow_missing=args.allow_missing)
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The whole command line."""
+    parser = _Parser(prog="edmf", description="Multi-focus image fusion under exposure differences.")
+    parser.add_argument("--version", action="version", version=metadata.version("edmf-jax"))
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name, run, help, **options):
+        sub = commands.add_parser(name, help=help, description=help, **options)
+        sub.set_defaults(run=run)
+        return sub
+
+    sub = command("fuse", _fuse, "fuse two registered shots into one picture")
+    sub.add_argument("shots", nargs="+", metavar="SHOT", help="picture files of one size: A, then B")
+    sub.add_argument("-o", "--output", required=True, metavar="OUT", help="the picture to write; its suffix is its format")
+    sub.add_argument("--weights", metavar="DIR-or-NAME", help="what `edmf export` or `edmf import-mufusion` wrote")
+    sub.add_argument("--preset", default="paper", help="paper: the whole picture in one piece, as published")
+
+    sub = command("train", _train, "train, or go on training, a run",
+                  epilog="Any field of the configuration is set by --config.field=value.")
+    sub.add_argument("--config", required=True, metavar="FILE", help="for example configs/edmf.py")
+    sub.add_argument("--workdir", required=True, metavar="DIR", help="the run's folder; made where absent")
+
+    sub = command("export", _export, "write a run's parameters alone")
+    sub.add_argument("--workdir", required=True, metavar="DIR", help="the run's folder")
+    sub.add_argument("--step", default="last", help="a number, best or last (default)")
+    sub.add_argument("--format", default="numpy", choices=("numpy", "orbax"))
+    sub.add_argument("-o", "--output", required=True, metavar="DIR")
+
+    sub = command("import-mufusion", _import_mufusion, "turn MUFusion's published file into weights for fuse")
+    sub.add_argument("file", metavar="FILE.model")
+    sub.add_argument("-o", "--output", required=True, metavar="DIR")
+
+    data = command("data", None, "prepare data sets").add_subparsers(dest="data_command", required=True, metavar="COMMAND")
+    sub = data.add_parser("build", help="build a TFDS data set from local files, or download it")
+    sub.set_defaults(run=_data_build)
+    sub.add_argument("name", nargs="?", default="edmf", help="edmf (default), edmf/as_printed, edmf_synthetic")
+    sub.add_argument("--source", metavar="DIR-or-ZIP", help="the published files (also: EDMF_DIR)")
+    sub.add_argument("--data-dir", metavar="DIR", help="where TFDS keeps prepared data (also: TFDS_DATA_DIR)")
+    sub.add_argument("--allow-missing", action="store_true", help="go on with the whole pairs of an incomplete copy")
+    sub.add_argument("--force", action="store_true", help="build again what is there")
+
+    sub = command("demo", _demo, "see all of it in a few minutes: data, training, a fused picture, scores")
+    sub.add_argument("--workdir", default="work/demo", metavar="DIR")
+    sub.add_argument("--source", metavar="DIR-or-ZIP", help="real EDMF pairs instead of the embedded data set")
+    sub.add_argument("--allow-missing", action="store_true", help="go on with the whole pairs of an incomplete copy")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns its exit code."""
+    parser = make_parser()
+    args, rest = parser.parse_known_args(argv)
+    if rest and args.command != "train":
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return _run(args, rest)
+
+
+def _run(args, rest) -> int:
+    from edmf_jax.errors import UserError
+    from edmf_jax.interrupt import Interrupted
+
+    if args.command != "data":
+        from edmf_jax.runtime import tune_allocator
+
+        tune_allocator()
+    try:
+        args.run(args, rest) if args.command == "train" else args.run(args)
+    except Interrupted as stop:
+        print(f"edmf: {stop}", file=sys.stderr)
+        return 128 + stop.signal
+    except KeyboardInterrupt:
+        print("edmf: stopped before there was anything to save", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (UserError, FileNotFoundError) as error:
+        print(f"edmf {args.command}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,123 @@
+"""The adaptive memory: the outputs of the best epochs, on the device (paper 4.1, Algorithm 1).
+
+An entry of the memory is the output of one whole epoch, one 8-bit plane per
+training patch, with two numbers per plane computed when it was written.  The
+bank has one slot more than it remembers: the running epoch writes into the free
+one, in place.  Admitting an epoch at its end is a change of slot numbers.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+EMPTY = -1
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class MemoryBank:
+    """A record of arrays; N patches of P×P px, K remembered epochs.
+
+    `images`, `scores` and `sharpness` are split by patch over the devices, the
+    rest is the same on each.
+    """
+
+    images: jax.Array  # uint8 [N, K+1, P, P], grey levels
+    scores: jax.Array  # float32 [N, K+1], S_i of Eq. 10: mean SSIM of the plane to its two sources
+    sharpness: jax.Array  # float32 [N, K+1], spatial frequency of the plane, of values in [0, 1]
+    slots: jax.Array  # int32 [K], the slots that hold remembered epochs (meaningless where empty)
+    epochs: jax.Array  # int32 [K], the epoch number that `slots[k]` holds, `EMPTY` where none
+    epoch_sharpness: jax.Array  # float32 [K], mean spatial frequency of that epoch
+    free: jax.Array  # int32 [], the slot that the running epoch writes
+
+
+def init_bank(patches: int, remembered: int, patch_px: int) -> MemoryBank:
+    """An empty bank for `patches` planes of `patch_px`² and `remembered` epochs."""
+    slots = remembered + 1
+    return MemoryBank(
+        images=jnp.zeros((patches, slots, patch_px, patch_px), jnp.uint8),
+        scores=jnp.zeros((patches, slots), jnp.float32),
+        sharpness=jnp.zeros((patches, slots), jnp.float32),
+        slots=jnp.arange(remembered, dtype=jnp.int32),
+        epochs=jnp.full((remembered,), EMPTY, jnp.int32),
+        epoch_sharpness=jnp.zeros((remembered,), jnp.float32),
+        free=jnp.asarray(remembered, jnp.int32),
+    )
+
+
+def bank_bytes(patches: int, remembered: int, patch_px: int) -> int:
+    """Bytes of a bank: what `init_bank` would take."""
+    return patches * (remembered + 1) * (patch_px**2 + 8)
+
+
+def quantise(output: jax.Array) -> jax.Array:
+    """Planes in [0, 1] → 8-bit grey levels, clipped, rounded half to even."""
+    return jnp.round(jnp.clip(output, 0, 1) * 255).astype(jnp.uint8)
+
+
+def dequantise(levels: jax.Array, dtype=jnp.float32) -> jax.Array:
+    """8-bit grey levels → [0, 1]."""
+    return levels.astype(dtype) / 255
+
+
+def held(bank: MemoryBank) -> jax.Array:
+    """bool [K]: which of the remembered entries exist."""
+    return bank.epochs != EMPTY
+
+
+def read(bank: MemoryBank, patch_numbers: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """What is remembered of `patch_numbers` [B]: planes uint8 `[B, K, P, P]`, scores `[B, K]`.
+
+    Numbers past the last patch (padding) read some patch; the caller gives them no weight.
+    """
+    rows = patch_numbers[:, None]
+    columns = bank.slots[None, :]
+    return bank.images.at[rows, columns].get(mode="clip"), bank.scores.at[rows, columns].get(mode="clip")
+
+
+def write(
+    bank: MemoryBank, patch_numbers: jax.Array, levels: jax.Array, scores: jax.Array, sharpness: jax.Array
+) -> MemoryBank:
+    """Puts one plane for each of `patch_numbers` [B] into the running epoch's slot.
+
+    Numbers past the last patch (padding) are dropped.  No number may come twice in a batch.
+    """
+
+    def put(array, values):
+        return array.at[patch_numbers, bank.free].set(values, mode="drop", unique_indices=False)
+
+    return dataclasses.replace(
+        bank,
+        images=put(bank.images, levels),
+        scores=put(bank.scores, scores),
+        sharpness=put(bank.sharpness, sharpness),
+    )
+
+
+def admit(bank: MemoryBank, epoch: jax.Array, mean_sharpness: jax.Array) -> tuple[MemoryBank, jax.Array]:
+    """Algorithm 1 at the end of `epoch`, whose planes lie in the free slot → bank, admitted?
+
+    While an entry is empty, the epoch takes it.  Then it replaces the entry of
+    the smallest mean spatial frequency (the oldest of equals) if its own is
+    larger.  (Line 8 of the printed algorithm, which adds it in any case, is a misprint.)
+    """
+    # An empty entry counts as −∞ and the first of them is taken; among equals the oldest epoch comes first.
+    sharpness = jnp.where(held(bank), bank.epoch_sharpness, -jnp.inf)
+    smallest = jnp.min(sharpness)
+    age = jnp.where(sharpness == smallest, bank.epochs, np.iinfo(np.int32).max)
+    worst = jnp.argmin(age)
+    admitted = mean_sharpness > smallest
+
+    def swap(array, value):
+        return array.at[worst].set(jnp.where(admitted, value, array[worst]))
+
+    new = dataclasses.replace(
+        bank,
+        slots=swap(bank.slots, bank.free),
+        epochs=swap(bank.epochs, jnp.asarray(epoch, jnp.int32)),
+        epoch_sharpness=swap(bank.epoch_sharpness, mean_sharpness),
+        free=jnp.where(admitted, bank.slots[worst], bank.free),
+    )
+    return new, admitted

@@ -1,0 +1,93 @@
+"""Entropy and mutual information of grey levels.
+
+Planes are `[..., H, W]` in 0…255 and are rounded to the 256 grey levels first;
+`frame` gives the true size of padded planes (`frames`).  One number per plane.
+Logarithms are to the base 2: bits.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from edmf_jax.metrics.frames import Frame, inside, whole
+
+LEVELS = 256
+
+
+def entropy(x: jax.Array, *, frame: Frame | None = None) -> jax.Array:
+    """EN, the Shannon entropy of the grey-level histogram: −Σ p log2 p over 256 unit bins.
+
+    [0, 8] bits, higher is better; 0 for a constant picture.  Roberts, van Aardt
+    and Ahmed 2008, DOI 10.1117/1.2945910.
+    """
+    return entropy_of_counts(histogram(levels(x), LEVELS, whole(x) if frame is None else frame))
+
+
+def mutual_information(
+    a: jax.Array, b: jax.Array, fused: jax.Array, *, frame: Frame | None = None, textbook: bool = False
+) -> jax.Array:
+    """MI, what the fused picture tells about its sources: I(F, A) + I(F, B), a sum, in bits.
+
+    I(F, X) = H(X) + H(F) − H(F, X).  [0, 16] bits, higher is better; 2·EN where
+    all three are equal, 0 where the fused picture or both sources are constant.
+    Qu, Zhang and Yan 2002, DOI 10.1049/el:20020212.
+
+    The toolbox of the paper's Table 2 counts the joint histogram with indices
+    that saturate, so that levels 254 and 255 share a bin there (and not in H(X),
+    H(F)): up to 10⁻³ too high where a picture has 255s.  That is the default;
+    `textbook=True` keeps all 256 levels apart.
+    """
+    frame = whole(fused) if frame is None else frame
+    return sum(_information(joint_histogram(x, fused, frame), merge=not textbook) for x in (a, b))
+
+
+def normalized_mutual_information(
+    a: jax.Array, b: jax.Array, fused: jax.Array, *, frame: Frame | None = None
+) -> jax.Array:
+    """Q_MI: 2 · (I(F, A) / (H(F) + H(A)) + I(F, B) / (H(F) + H(B))).
+
+    [0, 2], higher is better; 2 where all three are equal.  256 levels, no
+    merged bins.  NaN where the fused picture and a source are both constant.
+    Hossny, Nahavandi and Creighton 2008, DOI 10.1049/el:20081754.
+    """
+    frame = whole(fused) if frame is None else frame
+
+    def term(source: jax.Array) -> jax.Array:
+        joint = joint_histogram(source, fused, frame)
+        return _information(joint) / (entropy_of_counts(joint.sum(-1)) + entropy_of_counts(joint.sum(-2)))
+
+    return 2 * (term(a) + term(b))
+
+
+def levels(x: jax.Array) -> jax.Array:
+    """The nearest grey level of every pixel, an integer in 0…255."""
+    return jnp.clip(jnp.round(x), 0, LEVELS - 1).astype(jnp.int32)
+
+
+def histogram(index: jax.Array, bins: int, frame: Frame) -> jax.Array:
+    """How often each of `bins` integers occurs within the frame: `[..., H, W]` → `[..., bins]` int32, exact."""
+    weight = inside(index[(0,) * (index.ndim - 2)], frame).astype(jnp.int32)
+    # Scatter-add takes 2 ns a pixel on a CPU; sorting 50 times that.
+    count = lambda plane: jnp.zeros(bins, jnp.int32).at[plane.reshape(-1)].add(weight.reshape(-1))
+    counts = jax.vmap(count)(index.reshape(-1, *index.shape[-2:]))
+    return counts.reshape(*index.shape[:-2], bins)
+
+
+def joint_histogram(x: jax.Array, y: jax.Array, frame: Frame) -> jax.Array:
+    """Counts of the pairs of grey levels: `[..., 256, 256]`, rows are the levels of `x`."""
+    counts = histogram(LEVELS * levels(x) + levels(y), LEVELS**2, frame)
+    return counts.reshape(*counts.shape[:-1], LEVELS, LEVELS)
+
+
+def entropy_of_counts(counts: jax.Array) -> jax.Array:
+    """Shannon entropy in bits of the counts along the last axis; 0·log 0 = 0."""
+    probability = counts / jnp.sum(counts, axis=-1, keepdims=True)
+    return -jnp.sum(probability * jnp.log2(jnp.where(counts > 0, probability, 1)), axis=-1)
+
+
+def _information(joint: jax.Array, *, merge: bool = False) -> jax.Array:
+    """H(X) + H(Y) − H(X, Y) of a joint histogram; `merge` puts levels 254 and 255 into one joint bin."""
+    marginals = entropy_of_counts(joint.sum(-1)) + entropy_of_counts(joint.sum(-2))
+    if merge:
+        joint = joint[..., :-1, :].at[..., -1, :].add(joint[..., -1, :])
+        joint = joint[..., :-1].at[..., -1].add(joint[..., -1])
+    return marginals - entropy_of_counts(joint.reshape(*joint.shape[:-2], -1))

@@ -1,0 +1,135 @@
+"""The published MUFusion weights (a PyTorch file) as `Weights`, without PyTorch and without trusting the file.
+
+A `.model` file is a zip: `PREFIX/data.pkl` describes the tensors, `PREFIX/data/N`
+are their numbers.  A pickle can name any function to be called, so this one is
+read by an unpickler that knows four kinds of names and refuses the rest.
+
+Source: repository AWCXV/MUFusion, `multi-focus/models/Final.model`, MIT licence.
+"""
+
+import collections
+import hashlib
+import io
+import os
+import pickle
+import re
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from edmf_jax.errors import MissingFileError, UserError
+from edmf_jax.weights import Weights, check_params, unflatten
+
+MUFUSION_WIDTH = 32
+# torch's storage classes → NumPy types without byte order; the file says which order it has.
+_STORAGES = {"FloatStorage": "f4", "DoubleStorage": "f8", "HalfStorage": "f2"}
+_KEY = re.compile(r"(conv\d+)\.1\.(weight|bias)")
+_PUBLISHED = "the published one is multi-focus/models/Final.model of the repository AWCXV/MUFusion"
+
+
+def import_mufusion(path: str | os.PathLike) -> Weights:
+    """The weights in the file that MUFusion's authors publish: float32, kernels as HWIO, `model.width` 32.
+
+    Raises:
+      MissingFileError: there is no such file.
+      UserError: not a PyTorch zip file, damaged, another network, or a pickle that
+        names anything but tensors; nothing that the pickle names is ever called.
+    """
+    path = Path(path)
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError as error:
+        raise MissingFileError(f"{path}: no such file; {_PUBLISHED}") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); {_PUBLISHED}") from error
+    flat = {}
+    for key, tensor in _read_state_dict(data, path).items():
+        name = _KEY.fullmatch(key) if isinstance(key, str) else None
+        if name is None or not isinstance(tensor, np.ndarray):
+            raise UserError(f"{path}: {key!r} is not a tensor of MUFusion's network; {_PUBLISHED}")
+        is_kernel = name[2] == "weight" and tensor.ndim == 4
+        array = tensor.transpose(2, 3, 1, 0) if is_kernel else tensor  # OIHW → HWIO
+        flat[f"{name[1]}/{'kernel' if name[2] == 'weight' else 'bias'}"] = np.ascontiguousarray(array, np.float32)
+    config = {"model": {"width": MUFUSION_WIDTH, "dtype": "float32"}}
+    params = unflatten(flat)
+    check_params(params, config, str(path))
+    provenance = {"source": "MUFusion (Cheng, Xu, Wu, Information Fusion 92, 2023), repository AWCXV/MUFusion",
+                  "licence": "MIT", "file": path.name, "file_sha256": hashlib.sha256(data).hexdigest()}
+    return Weights(params, config, str(path), provenance=provenance)
+
+
+def _read_state_dict(data: bytes, path: Path) -> dict[Any, Any]:
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            pickles = [name for name in archive.namelist() if name.rsplit("/", 1)[-1] == "data.pkl"]
+            if len(pickles) != 1:
+                raise UserError(f"{path}: a zip file, but none of PyTorch (it holds {len(pickles)} data.pkl, not one); "
+                                f"{_PUBLISHED}")
+            state = _TensorUnpickler(archive, pickles[0].removesuffix("data.pkl")).load()
+    except UserError:
+        raise
+    except _Refused as error:
+        raise UserError(f"{path}: its pickle names {error}, which weights have no need of; it was not called; "
+                        f"{_PUBLISHED}") from error
+    except (zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"{path}: not a whole PyTorch file of the zip kind (PyTorch 1.6 or later); download it again: "
+                        f"{_PUBLISHED}") from error
+    except Exception as error:  # a damaged or hostile pickle can fail in any way
+        raise UserError(f"{path}: damaged ({type(error).__name__}: {' '.join(str(error).split())[:120]}); download it "
+                        f"again: {_PUBLISHED}") from error
+    if not isinstance(state, dict):
+        raise UserError(f"{path}: holds a {type(state).__name__}, not a table of tensors; {_PUBLISHED}")
+    return state
+
+
+class _Refused(Exception):
+    """A name in the pickle that is not one of a table of tensors."""
+
+
+class _Storage(NamedTuple):
+    """Stands for a torch storage class: the type of its numbers."""
+
+    dtype: str
+
+
+class _TensorUnpickler(pickle.Unpickler):
+    """Unpickles an (ordered) dict of tensors as NumPy arrays; any other name raises `_Refused`."""
+
+    def __init__(self, archive: zipfile.ZipFile, prefix: str):
+        super().__init__(io.BytesIO(archive.read(f"{prefix}data.pkl")))
+        self._archive, self._prefix = archive, prefix
+        has_order = f"{prefix}byteorder" in archive.namelist()
+        self._order = ">" if has_order and archive.read(f"{prefix}byteorder").strip() == b"big" else "<"
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("collections", "OrderedDict"):
+            return collections.OrderedDict
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            # A fresh function for each file: the pickle may set attributes of what it is handed.
+            return lambda storage, offset, size, stride, *_: _strided(storage, offset, size, stride)
+        if module == "torch" and name in _STORAGES:
+            return _Storage(_STORAGES[name])
+        raise _Refused(f"{module}.{name}")
+
+    def persistent_load(self, identity: tuple) -> np.ndarray:
+        """`("storage", storage class, number of its file, device, length)` → all numbers of that storage."""
+        _, storage, key, _, length = identity
+        if not isinstance(storage, _Storage):
+            raise _Refused(f"a storage of type {type(storage).__name__}")
+        numbers = np.frombuffer(self._archive.read(f"{self._prefix}data/{key}"), self._order + storage.dtype)
+        if len(numbers) != length:
+            raise ValueError(f"storage {key} has {len(numbers)} numbers instead of {length}")
+        return numbers
+
+
+def _strided(storage: np.ndarray, offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> np.ndarray:
+    """The tensor of `size` at `offset` of a flat storage; `stride` counts numbers, not bytes."""
+    last = offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True))
+    # as_strided checks nothing: a forged stride would read outside the storage.
+    if min(offset, *size, *stride, 0) < 0 or last >= len(storage) or np.prod(size, dtype=object) > len(storage):
+        raise ValueError(f"size {size}, stride {stride}, offset {offset} exceed a storage of {len(storage)}")
+    strides = [s * storage.itemsize for s in stride]
+    return np.lib.stride_tricks.as_strided(storage[offset:], size, strides, writeable=False)

@@ -1,0 +1,187 @@
+"""Where the training patches lie, who owns them, and in which order they come (host, NumPy).
+
+The epoch order is drawn over a fixed number of *logical* shards.  A shard owns
+a contiguous block of patches, a device owns whole shards: so 1, 2, 4 or 8
+devices see the same batches, and a run resumes on another number of them.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from edmf_jax.errors import UserError
+
+FILLER = -1
+
+
+def grid_counts(sizes: np.ndarray, patch_px: int, stride_px: int) -> np.ndarray:
+    """Patches of a regular grid in each image: sizes `[n, 2]` → `[n]`."""
+    steps = (sizes - patch_px) // stride_px + 1
+    return steps[:, 0] * steps[:, 1]
+
+
+def grid_stride(sizes: np.ndarray, patch_px: int, wanted: int) -> int:
+    """The largest stride [px] whose regular grid holds at least `wanted` patches (NOTES, Data).
+
+    Raises:
+      UserError: even a stride of 1 px does not.
+    """
+    possible = int(grid_counts(sizes, patch_px, 1).sum())
+    if possible < wanted:
+        raise UserError(
+            f"data.patches={wanted}: the {len(sizes)} images hold only {possible} different patches of "
+            f"{patch_px}×{patch_px} px; set data.patches to at most that, or a smaller data.patch_px"
+        )
+    low, high = 1, int(sizes.max())  # the count falls as the stride grows
+    while low < high:
+        middle = (low + high + 1) // 2
+        if grid_counts(sizes, patch_px, middle).sum() >= wanted:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def patch_table(sizes: Sequence[tuple[int, int]], names: Sequence[str], patch_px: int, wanted: int, seed: int) -> np.ndarray:
+    """Draws exactly `wanted` patches: int32 `[wanted, 3]` of (image index, top, left), in image order.
+
+    Args:
+      sizes: height and width [px] of each image;  names: what an error calls each.
+      patch_px: side of the square patches.
+
+    Raises:
+      UserError: an image is smaller than a patch, or there are too few patches.
+    """
+    sizes = np.asarray(sizes, np.int64).reshape(-1, 2)
+    if wanted < 1:
+        raise UserError(f"data.patches={wanted}: at least one patch is needed")
+    small = np.flatnonzero(sizes.min(1) < patch_px)
+    if small.size:
+        height, width = sizes[small[0]]
+        raise UserError(
+            f"data.patch_px={patch_px} is larger than image {names[small[0]]} ({height}×{width} px; {small.size} such "
+            f"images of {len(sizes)}); set data.patch_px to at most {sizes.min()}"
+        )
+    stride = grid_stride(sizes, patch_px, wanted)
+    blocks = []
+    for image, (height, width) in enumerate(sizes):
+        tops, lefts = np.mgrid[0 : height - patch_px + 1 : stride, 0 : width - patch_px + 1 : stride]
+        blocks.append(np.stack([np.full(tops.size, image), tops.ravel(), lefts.ravel()], 1))
+    grid = np.concatenate(blocks)
+    chosen = np.random.default_rng([seed, 0]).choice(len(grid), wanted, replace=False)
+    return grid[np.sort(chosen)].astype(np.int32)
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How many patches, in how many shards, in batches of what size.
+
+    Shard s holds `counts[s]` patches in `per_shard` places (the surplus places
+    stay empty), numbered from `s * per_shard` on.
+    """
+
+    patches: int
+    shards: int
+    batch: int
+
+    def __post_init__(self):
+        if self.shards < 1 or self.batch < 1:
+            raise UserError(f"data.logical_shards={self.shards} and train.batch={self.batch} must be positive")
+        if self.batch % self.shards:
+            raise UserError(
+                f"train.batch={self.batch} can't be divided among data.logical_shards={self.shards}; "
+                f"set train.batch to a multiple of it, or data.logical_shards to a divisor of {self.batch}"
+            )
+        if self.patches < self.shards:
+            raise UserError(f"data.patches={self.patches} is less than data.logical_shards={self.shards}; "
+                            "set data.logical_shards to at most the number of patches")
+
+    @property
+    def per_shard(self) -> int:
+        return -(-self.patches // self.shards)
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Patches in each shard; they differ by one at most."""
+        return self.patches // self.shards + (np.arange(self.shards) < self.patches % self.shards)
+
+    @property
+    def places(self) -> int:
+        """Rows of the memory bank: patches and the few empty places."""
+        return self.shards * self.per_shard
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return -(-self.per_shard // (self.batch // self.shards))
+
+    def check_devices(self, devices: int) -> None:
+        """Raises UserError where the devices can't own whole shards."""
+        if self.shards % devices:
+            raise UserError(
+                f"data.logical_shards={self.shards} can't be divided among {devices} devices; set it to a "
+                f"multiple of {devices} (and train.batch to a multiple of that), or use fewer devices"
+            )
+
+    def place_of_patch(self) -> np.ndarray:
+        """int64 `[patches]`: the place of each patch of the table."""
+        return np.concatenate([s * self.per_shard + np.arange(n) for s, n in enumerate(self.counts)])
+
+    def epoch_order(self, seed: int, epoch: int) -> np.ndarray:
+        """Places to train on in `epoch`, int32 `[steps, shards, batch / shards]`, `FILLER` where a batch is not full.
+
+        A function of (seed, epoch) and this layout alone: every patch once, in
+        an order drawn for each shard.
+        """
+        each = self.batch // self.shards
+        order = np.full((self.shards, self.steps_per_epoch * each), FILLER, np.int32)
+        for shard, count in enumerate(self.counts):
+            rng = np.random.default_rng([seed, 1, epoch, shard])
+            order[shard, :count] = rng.permutation(count) + shard * self.per_shard
+        return order.reshape(self.shards, self.steps_per_epoch, each).transpose(1, 0, 2)
+
+    def device_order(self, seed: int, epoch: int, devices: int) -> np.ndarray:
+        """`epoch_order` as each device reads it: own places from 0, int32 `[devices, steps, batch / devices]`.
+
+        Filler is the number past the device's last place: writes to it are dropped.
+        """
+        own = self.places // devices
+        order = self.epoch_order(seed, epoch).reshape(self.steps_per_epoch, devices, -1).transpose(1, 0, 2)
+        first = (np.arange(devices, dtype=np.int32) * own)[:, None, None]
+        return np.where(order == FILLER, own, order - first).astype(np.int32)
+
+
+def pack_shelves(sizes: np.ndarray, width: int) -> tuple[np.ndarray, int]:
+    """Places rectangles in rows of equal height, tallest first: corners int64 `[n, 2]` and the height used.
+
+    Raises:
+      ValueError: a rectangle is wider than `width`.
+    """
+    if sizes.size and sizes[:, 1].max() > width:
+        raise ValueError(f"pack_shelves: width={width} is less than the widest rectangle, {sizes[:, 1].max()}")
+    corners = np.zeros((len(sizes), 2), np.int64)
+    top, left, shelf = 0, 0, 0
+    for i in np.lexsort((-sizes[:, 1], -sizes[:, 0])):
+        height, own_width = sizes[i]
+        if left + own_width > width:
+            top, left, shelf = top + shelf, 0, 0
+        corners[i] = top, left
+        left, shelf = left + own_width, max(shelf, height)
+    return corners, top + shelf
+
+
+def pack_atlas(pairs: Sequence[np.ndarray], width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Many pairs of planes in one array, so that a patch is one `dynamic_slice`.
+
+    Args:
+      pairs: uint8 `[2, H, W]` each, of any sizes;  width: of the atlas, at least the widest.
+
+    Returns:
+      uint8 `[2, rows, width]`, and the top-left corner of each pair in it, int64 `[n, 2]`.
+    """
+    sizes = np.array([p.shape[1:] for p in pairs], np.int64).reshape(-1, 2)
+    corners, rows = pack_shelves(sizes, width)
+    atlas = np.zeros((2, rows, width), np.uint8)
+    for pair, (top, left), (height, own_width) in zip(pairs, corners, sizes, strict=True):
+        atlas[:, top : top + height, left : left + own_width] = pair
+    return atlas, corners

@@ -1,0 +1,66 @@
+"""Structural similarity (Wang et al. 2004, DOI 10.1109/TIP.2003.819861).
+
+Planes are `[..., H, W]`, at least 11 px on each side; one number per plane.
+The windowed moments of a plane are a value of their own (`Moments`), so that a
+caller who compares one plane with many computes them once.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from edmf_jax.filters import gaussian_filter
+
+WINDOW_PX = 11
+SIGMA_PX = 1.5
+K1, K2 = 0.01, 0.03
+
+
+class Moments(NamedTuple):
+    """Gaussian-windowed mean and mean square about every valid pixel, each `[..., H−10, W−10]`."""
+
+    mean: jax.Array
+    square: jax.Array
+
+
+def moments(x: jax.Array) -> Moments:
+    """Windowed first and second moments of a plane (11×11 Gaussian, σ = 1.5 px, valid region).
+
+    Raises:
+      ValueError: the plane is smaller than the window.
+    """
+    if min(x.shape[-2:]) < WINDOW_PX:
+        raise ValueError(f"SSIM needs planes of at least {WINDOW_PX}×{WINDOW_PX} px, got {x.shape[-2]}×{x.shape[-1]}")
+    return Moments(gaussian_filter(x, WINDOW_PX, SIGMA_PX), gaussian_filter(x * x, WINDOW_PX, SIGMA_PX))
+
+
+def ssim_map(x: Moments, y: Moments, product: jax.Array, peak: float = 1.0) -> jax.Array:
+    """SSIM about every valid pixel from the two planes' moments and the windowed mean of their product."""
+    c1, c2 = (K1 * peak) ** 2, (K2 * peak) ** 2
+    means = x.mean * y.mean
+    squares = x.mean * x.mean + y.mean * y.mean
+    covariance = product - means
+    variances = x.square + y.square - squares
+    return ((2 * means + c1) * (2 * covariance + c2)) / ((squares + c1) * (variances + c2))
+
+
+def ssim(
+    x: jax.Array,
+    y: jax.Array,
+    *,
+    peak: float = 1.0,
+    x_moments: Moments | None = None,
+    y_moments: Moments | None = None,
+) -> jax.Array:
+    """Mean SSIM over the valid region, one number per plane, in [−1, 1]; 1 for equal planes.
+
+    Args:
+      x, y: planes `[..., H, W]` that broadcast against each other, in [0, `peak`].
+      peak: the dynamic range L.
+      x_moments, y_moments: `moments(x)`, `moments(y)` where the caller has them already.
+    """
+    x_moments = moments(x) if x_moments is None else x_moments
+    y_moments = moments(y) if y_moments is None else y_moments
+    product = gaussian_filter(x * y, WINDOW_PX, SIGMA_PX)
+    return jnp.mean(ssim_map(x_moments, y_moments, product, peak), axis=(-2, -1))

@@ -1,0 +1,66 @@
+"""TrainState, everything a run is in one record, and Sources, what it is trained on."""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from edmf_jax.memory import MemoryBank
+
+DEVICES = "devices"  # the axis over which patches, sources and memory are split
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TrainState:
+    """Parameters, optimiser and memory after `step` completed steps.
+
+    The batch of a step is a function of (seed, step), so there is no other
+    position to keep, and no random key: nothing else is drawn after step 0.
+    """
+
+    step: jax.Array  # int32 []
+    params: Any  # {"conv1": {"kernel": …, "bias": …}, …}, float32
+    opt_state: Any
+    bank: MemoryBank
+
+
+class Sources(NamedTuple):
+    """What the devices hold of the pictures; the leading axis is the device."""
+
+    atlas: jax.Array  # uint8 [D, 2, rows, width], grey levels
+    corners: jax.Array  # int32 [D, places, 2], top and left of each place's patch in the atlas
+    used: jax.Array  # bool [D, places], False for the empty places
+
+
+# Which leaves are split over the devices (0, along the leading axis) and which are the same on each (None).
+BANK_AXES = MemoryBank(images=0, scores=0, sharpness=0, slots=None, epochs=None, epoch_sharpness=None, free=None)
+STATE_AXES = TrainState(step=None, params=None, opt_state=None, bank=BANK_AXES)
+
+
+def _reshape_bank(state: TrainState, reshape) -> TrainState:
+    bank = state.bank
+    split = {name: reshape(getattr(bank, name)) for name in ("images", "scores", "sharpness")}
+    return dataclasses.replace(state, bank=dataclasses.replace(bank, **split))
+
+
+def to_devices(state: TrainState, devices: int) -> TrainState:
+    """Bank rows `[places, …]` → `[devices, places / devices, …]`, as the pmapped step takes them."""
+    return _reshape_bank(state, lambda x: jnp.reshape(x, (devices, x.shape[0] // devices, *x.shape[1:])))
+
+
+def to_logical(state: TrainState) -> TrainState:
+    """The inverse of `to_devices`: the layout of checkpoints, whatever the number of devices."""
+    return _reshape_bank(state, lambda x: jnp.reshape(x, (-1, *x.shape[2:])))
+
+
+def shardings(mesh: Mesh, state: TrainState) -> TrainState:
+    """A sharding for each leaf of `state` (arrays or their shapes), in either layout of the bank."""
+
+    def place(axis, leaves):
+        spec = PartitionSpec() if axis is None else PartitionSpec(DEVICES)
+        return jax.tree.map(lambda _: NamedSharding(mesh, spec), leaves)
+
+    return jax.tree.map(place, STATE_AXES, state, is_leaf=lambda x: x is None)

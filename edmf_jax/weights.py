@@ -1,0 +1,308 @@
+"""Trained parameters as a folder: what `edmf export` writes and `edmf fuse --weights` takes.
+
+    DIR/config.json     training config, version, provenance, checksums
+    DIR/params.npz      format "numpy": arrays `conv1/kernel` (HWIO), `conv1/bias`, …
+    DIR/params/         format "orbax": the same arrays as an orbax checkpoint
+
+Parameters are plain NumPy arrays in both, so they restore on any number of devices.
+Weights that ship with the package live in `edmf_jax/pretrained/NAME/`, folders of the same kind.
+"""
+
+import contextlib
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import logging
+import os
+import re
+import secrets
+import shutil
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from edmf_jax.errors import MissingFileError, UserError
+from edmf_jax.model import FusionNet, init_params, make_model
+
+FORMATS = ("numpy", "orbax")
+FORMAT_VERSION = 1
+HOW_TO_GET_SOME = ("get some with `edmf export --workdir W --format numpy -o DIR` after a training, or with "
+                   "`edmf import-mufusion FILE.model -o DIR` from the file that MUFusion's authors publish")
+_CONFIG, _NPZ, _ORBAX = "config.json", "params.npz", "params"
+_PRETRAINED = Path(__file__).parent / "pretrained"
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """Parameters and what is known about them; made by `load_weights` and `import_mufusion`.
+
+    Attributes:
+      params: `{"conv1": {"kernel": HWIO, "bias": [O]}, …}`, float32 NumPy arrays.
+      config: the training config as JSON; at least `{"model": {"width": …, "dtype": …}}`.
+      name: where they were found, for messages: a folder, a file or a shipped name.
+      version: the edmf-jax that wrote them.
+      provenance: how they were made: source, step, licence, …
+    """
+
+    params: dict[str, dict[str, np.ndarray]]
+    config: dict[str, Any]
+    name: str
+    version: str = ""
+    provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def model(self) -> FusionNet:
+        """The network these parameters belong to."""
+        return make_model(self.config["model"]["width"], self.config["model"]["dtype"])
+
+
+def flatten(params: Mapping[str, Mapping]) -> dict[str, Any]:
+    """`{"conv1": {"kernel": …}}` → `{"conv1/kernel": …}`, in sorted order of the keys."""
+    return dict(sorted((f"{layer}/{leaf}", value) for layer, leaves in params.items() for leaf, value in leaves.items()))
+
+
+def unflatten(flat: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+    """The inverse of `flatten`; takes an opened `.npz` as well."""
+    params: dict[str, dict[str, np.ndarray]] = {}
+    for key in flat:
+        layer, _, leaf = key.partition("/")
+        params.setdefault(layer, {})[leaf] = flat[key]
+    return params
+
+
+def params_sha256(params: Mapping[str, Mapping[str, np.ndarray]]) -> str:
+    """SHA-256 over name, shape, dtype and little-endian bytes of every array, in sorted order: the same in any format."""
+    digest = hashlib.sha256()
+    for key, array in flatten(params).items():
+        little = np.asarray(array, np.asarray(array).dtype.newbyteorder("<"))
+        digest.update(f"{key} {little.shape} {little.dtype.str}\n".encode())
+        digest.update(little.tobytes())
+    return digest.hexdigest()
+
+
+def check_params(params: Mapping[str, Mapping[str, np.ndarray]], config: Mapping, name: str) -> None:
+    """Holds arrays and config against the network.
+
+    Raises:
+      UserError: `config` describes no network; names, shapes or dtypes are not that network's; NaN or infinity.
+    """
+    try:
+        width, dtype = config["model"]["width"], config["model"]["dtype"]
+        abstract = jax.eval_shape(lambda key: init_params(make_model(width, dtype), key), jax.random.key(0))
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"weights {name}: the config's `model` is not one of this package ({error!r}); "
+                        "export the weights again") from error
+    expected, found = flatten(abstract), flatten(params)
+    for key in sorted(expected.keys() ^ found.keys()):
+        state = "lacks" if key in expected else "has an unknown"
+        raise UserError(f"weights {name}: it {state} array {key!r}, so it is not of this package; {HOW_TO_GET_SOME}")
+    for key, array in found.items():
+        if array.shape != expected[key].shape or array.dtype != np.float32:
+            raise UserError(f"weights {name}: {key} is {array.dtype} {array.shape}, but a network of model.width={width} "
+                            f"has float32 {expected[key].shape}; export the weights again")
+        if not np.isfinite(array).all():
+            raise UserError(f"weights {name}: {key} holds NaN or infinity; export an earlier step")
+
+
+def save_weights(directory: str | os.PathLike, params: Mapping, config: Mapping, *, format: str = "numpy",
+                 provenance: Mapping | None = None) -> None:
+    """Writes a weights folder, whole or not at all.
+
+    Args:
+      directory: the folder to make; an older weights folder there is replaced, anything else is not.
+      params: the network's parameters, float32, NumPy or JAX arrays.
+      config: the training config as JSON values; at least `model.width` and `model.dtype`.
+      format: "numpy" or "orbax".
+      provenance: how the parameters were made, as JSON values.
+
+    Raises:
+      UserError: an unknown format; parameters that are not the config's network; a folder of something
+        else; no space left, no permission.
+      MissingFileError: the folder around `directory` does not exist.
+    """
+    directory = Path(os.path.abspath(directory))
+    if format not in FORMATS:
+        raise UserError(f"format {format!r} is unknown; use one of {', '.join(FORMATS)}")
+    params = jax.tree.map(np.asarray, unflatten(flatten(params)))
+    check_params(params, config, str(directory))
+    _check_target(directory)
+    record = {"format_version": FORMAT_VERSION, "format": format, "version": _package_version(),
+              "sha256": params_sha256(params), "provenance": dict(provenance or {}), "config": dict(config)}
+    try:
+        with _replaced_directory(directory) as temporary:
+            if format == "numpy":
+                np.savez(temporary / _NPZ, **flatten(params))
+            else:
+                _save_orbax(temporary / _ORBAX, params)
+            record["files"] = _file_digests(temporary)
+            (temporary / _CONFIG).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{directory}: cannot be written ({error.strerror or error}); free some space or choose another "
+                        "folder") from error
+
+
+def load_weights(directory: str | os.PathLike) -> Weights:
+    """Weights from a folder that `save_weights` wrote, in either format, or shipped ones by name.
+
+    Raises:
+      MissingFileError: neither a folder nor a shipped name, or a file is missing from the folder.
+      UserError: no weights folder, written by a newer version, damaged, or not this package's network.
+    """
+    path = Path(directory)
+    if not path.exists():
+        if str(directory) == path.name:
+            return load_pretrained(path.name)
+        raise MissingFileError(f"weights {directory}: no such folder; {HOW_TO_GET_SOME}")
+    return _load(path, str(directory))
+
+
+def load_pretrained(name: str) -> Weights:
+    """Weights that ship with the package, by name.
+
+    Raises:
+      MissingFileError: there are none of that name.
+    """
+    shipped = sorted(folder.parent.name for folder in _PRETRAINED.glob(f"*/{_CONFIG}"))
+    if name not in shipped:
+        raise MissingFileError(f"weights {name!r}: neither a folder here nor weights that ship with this version "
+                               f"({', '.join(shipped) or 'none do yet'}); {HOW_TO_GET_SOME}")
+    return _load(_PRETRAINED / name, name)
+
+
+def _load(directory: Path, name: str) -> Weights:
+    record = _read_record(directory, name)
+    for file, expected in record["files"].items():
+        if not (directory / file).is_file():
+            raise MissingFileError(f"weights {name}: {file} is missing; export or copy the folder again")
+        if _sha256(directory / file) != expected:
+            raise UserError(f"weights {name}: {file} is damaged (its sha256 is not the one in {_CONFIG}); "
+                            "export or copy the folder again")
+    try:
+        if record["format"] == "numpy":
+            with np.load(directory / _NPZ, allow_pickle=False) as arrays:
+                params = unflatten(arrays)
+        else:
+            params = _load_orbax(directory / _ORBAX)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"weights {name}: the parameters cannot be read ({type(error).__name__}); export or copy the "
+                        "folder again") from error
+    check_params(params, record["config"], name)
+    if params_sha256(params) != record["sha256"]:
+        raise UserError(f"weights {name}: the parameters do not have the sha256 that {_CONFIG} gives; export or copy the "
+                        "folder again")
+    return Weights(params, record["config"], name, record["version"], record["provenance"])
+
+
+def _read_record(directory: Path, name: str) -> dict[str, Any]:
+    """`config.json`, held against the fields that `save_weights` writes."""
+    if not directory.is_dir():
+        raise UserError(f"weights {name}: this is a file, a folder is needed; {HOW_TO_GET_SOME}")
+    try:
+        record = json.loads((directory / _CONFIG).read_text(encoding="utf-8"))
+        if record["format_version"] > FORMAT_VERSION:
+            raise UserError(f"weights {name}: written by a newer edmf-jax ({record['version']}); upgrade this one "
+                            f"({_package_version()})")
+        kinds = {"format": str, "version": str, "sha256": str, "files": dict, "provenance": dict, "config": dict}
+        wrong = [field for field, kind in kinds.items() if not isinstance(record[field], kind)]
+        if wrong or record["format"] not in FORMATS:
+            raise KeyError(*wrong or ["format"])
+        return record
+    except FileNotFoundError as error:
+        raise MissingFileError(f"weights {name}: no {_CONFIG} in it, so it is not a weights folder; "
+                               f"{HOW_TO_GET_SOME}") from error
+    except UserError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"weights {name}: {_CONFIG} is damaged or not of this package ({type(error).__name__}: {error}); "
+                        "export or copy the folder again") from error
+
+
+def _check_target(directory: Path) -> None:
+    """Refuses to write over what is not a weights folder."""
+    if not directory.parent.is_dir():
+        raise MissingFileError(f"{directory}: the folder {directory.parent} does not exist; create it first")
+    if not directory.exists():
+        return
+    if not directory.is_dir():
+        raise UserError(f"{directory}: this is a file; name a new folder")
+    entries = {entry.name for entry in directory.iterdir()}
+    if entries:
+        try:
+            _read_record(directory, str(directory))
+            foreign = entries - {_CONFIG, _NPZ, _ORBAX}
+        except UserError:
+            foreign = entries
+        if foreign:
+            raise UserError(f"{directory}: this folder holds something else than weights ({min(foreign)}), which is not "
+                            "overwritten; name a new folder")
+
+
+@contextlib.contextmanager
+def _replaced_directory(directory: Path) -> Iterator[Path]:
+    """A temporary sibling to fill, which then takes the place of `directory`; removed where filling it fails."""
+    mark = f"{os.getpid()}-{secrets.token_hex(4)}"
+    temporary, old = (directory.with_name(f".edmf-{mark}.{end}") for end in ("tmp", "old"))
+    temporary.mkdir()
+    try:
+        yield temporary
+        if directory.exists():
+            directory.rename(old)
+        temporary.rename(directory)
+    except BaseException:
+        if old.exists():
+            old.rename(directory)
+        raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def _file_digests(directory: Path) -> dict[str, str]:
+    files = sorted(path for path in directory.rglob("*") if path.is_file())
+    return {path.relative_to(directory).as_posix(): _sha256(path) for path in files}
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _package_version() -> str:
+    try:
+        return importlib.metadata.version("edmf-jax")
+    except importlib.metadata.PackageNotFoundError:  # run from a checkout that is not installed
+        return "unknown"
+
+
+@contextlib.contextmanager
+def _orbax() -> Iterator[Any]:
+    """orbax, imported only where it is needed (it takes seconds), and kept from logging pages about what we report."""
+    from orbax.checkpoint import v1 as ocp
+
+    disabled = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        yield ocp
+    finally:
+        logging.disable(disabled)
+
+
+def _save_orbax(path: Path, params: Mapping) -> None:
+    with _orbax() as ocp:
+        try:
+            ocp.save(path, params)
+        except ValueError as error:  # how tensorstore reports a full disk
+            code = re.search(r"os_error_code='(\d+)'", str(error))
+            if code is None:
+                raise
+            raise OSError(int(code[1]), os.strerror(int(code[1]))) from error
+
+
+def _load_orbax(path: Path) -> dict[str, dict[str, np.ndarray]]:
+    with _orbax() as ocp:
+        return ocp.load(path.absolute())

@@ -1,0 +1,100 @@
+"""A run's folder: `run.json` (configuration, versions, data), `metrics.jsonl`, `checkpoints/`."""
+
+import datetime
+import importlib.metadata
+import json
+import platform
+import time
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from edmf_jax.checkpoint import write_atomically
+from edmf_jax.config import differences, to_json
+from edmf_jax.errors import UserError
+
+# Fields that a resumed run may change: they decide neither the patches nor what a step computes.
+MAY_CHANGE = ("train.epochs", "train.log_every_steps", "checkpoint.", "data.data_dir", "data.allow_missing")
+PACKAGES = ("edmf-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+def versions() -> dict[str, str]:
+    """Versions of what decides a run's numbers."""
+    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}
+
+
+def open_workdir(workdir: str | Path, config: ConfigDict) -> Path:
+    """Makes the folder, or checks that the run in it has the same configuration.
+
+    Raises:
+      UserError: the folder can't be made, or holds the run of another configuration.
+    """
+    folder = Path(workdir).absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--workdir={workdir}: can't make this folder: {error.strerror}") from error
+    record = read_run(folder)
+    if record:
+        different = [d for d in differences(config, record["config"]) if not d.startswith(MAY_CHANGE)]
+        if different:
+            raise UserError(f"--workdir={workdir} holds the run of another configuration: {', '.join(different)}; "
+                            "choose another folder, or the configuration of that run")
+    return folder
+
+
+def read_run(folder: Path) -> dict | None:
+    """The run's record, or None where no run has begun in `folder`.
+
+    Raises:
+      UserError: the record is damaged.
+    """
+    path = Path(folder) / "run.json"
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}); choose another work folder") from error
+
+
+def write_run(folder: Path, config: ConfigDict, fingerprint: str) -> None:
+    """Records configuration, versions and data of a run, or checks the data of one that goes on.
+
+    Raises:
+      UserError: the run began on other pictures.
+    """
+    record = read_run(folder)
+    if record and record["data"] != fingerprint:
+        raise UserError(f"{folder}: this run began on other pictures than {config.data.dataset} holds now "
+                        "(the data set was rebuilt?); choose another work folder, or the data of that run")
+    record = {"config": json.loads(to_json(config)), "versions": versions(), "data": fingerprint,
+              "begun": record["begun"] if record else datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
+    write_atomically(folder / "run.json", json.dumps(record, indent=2) + "\n")
+
+
+class MetricsLog:
+    """`metrics.jsonl`: one JSON object a line.  Lines past the step that a run goes on from are dropped."""
+
+    def __init__(self, folder: Path, step: int):
+        self.path = Path(folder) / "metrics.jsonl"
+        kept = []
+        if self.path.is_file():
+            for line in self.path.read_text().splitlines():
+                try:
+                    if json.loads(line)["step"] <= step:
+                        kept.append(line + "\n")
+                except (ValueError, KeyError):
+                    continue  # the line that a killed process was writing
+        write_atomically(self.path, "".join(kept))
+        self._clock: tuple[int, float] | None = None
+
+    def write(self, record: dict) -> None:
+        with self.path.open("a") as file:
+            file.write(json.dumps(record) + "\n")
+
+    def rate(self, step: int) -> float | None:
+        """Steps per second since the last call; None at the first, which waited for the compiler."""
+        now = time.perf_counter()
+        before, self._clock = self._clock, (step, now)
+        return None if before is None or step <= before[0] else (step - before[0]) / (now - before[1])

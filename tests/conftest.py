@@ -1,0 +1,49 @@
+"""What every test runs under: fake devices, strict broadcasting, warnings as errors (pyproject.toml)."""
+
+import os
+from pathlib import Path
+
+# Before jax is imported anywhere.
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4".strip()
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+for name in ("EDMF_DIR", "EDMF_ALLOW_MISSING", "TFDS_DATA_DIR"):
+    os.environ.pop(name, None)
+
+import jax
+import numpy as np
+import pytest
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+
+
+def shared_file(name: str) -> Path:
+    """A file beside the checkout, or a skip that says so."""
+    path = SHARED / name
+    if not path.exists():
+        pytest.skip(f"needs ../shared/{name}, which is not part of the repository")
+    return path
+
+
+@pytest.fixture
+def reference():
+    """Loads one of the reference files made by other programs: `reference("train_step")`."""
+    return lambda name: dict(np.load(shared_file(f"reference/{name}.npz")))
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(20261122)
+
+
+def nest(flat: dict, prefix: str = "") -> dict:
+    """`{"PREFIXconv1/kernel": x}` → `{"conv1": {"kernel": x}}`."""
+    tree = {}
+    for name, value in flat.items():
+        if name.startswith(prefix):
+            layer, kind = name[len(prefix):].split("/")
+            tree.setdefault(layer, {})[kind] = value
+    return tree

@@ -1,0 +1,1 @@
+"""EDMF as published, in the order to read: source.py, check.py, locate.py, the builder."""

@@ -1,0 +1,130 @@
+"""One pair of the data set: a scene, two shots of it, and what is known about them."""
+
+import zlib
+
+import numpy as np
+
+from tfds_edmf.edmf_synthetic import exposure, scene
+from tfds_edmf.edmf_synthetic.lens import RADIUS_STEP_PX, Lens, render, sharp_share, visible_distance
+
+LENS = Lens()
+NOISE_LEVELS = (0.5, 1.5)  # standard deviation of the sensor noise, in 8-bit levels
+# A pixel's truth is attainable if one shot takes this much of it from surfaces blurred by
+# no more than this radius.
+ATTAINABLE_SHARE, ATTAINABLE_PX = 0.98, 0.75
+BORDERED = 0.4  # share of pairs of which one source has a black border
+BORDER_PX = (2, 9)  # its width on a side that has one
+BORDER_SLANT_PX = 2.5  # by how much that width may change along the side
+
+
+def make_pair(seed: int, split: str, index: int, size: tuple[int, int]) -> dict[str, object]:
+    """The pair `index` of a split: a pure function of its arguments.
+
+    Bit for bit the same in any order and process, with the same versions of numpy and
+    OpenCV on the same kind of processor.
+
+    Args:
+        seed: of the data set.
+        split: "train" or "test"; any name gives pairs of its own.
+        index: number of the pair, >= 0; also sets the kind of scene, in turn.
+        size: height and width, px.
+
+    Returns:
+        The features that `Builder` documents.
+    """
+    entropy = (seed, zlib.crc32(split.encode()), index)
+    # Apart, so that a new kind of object changes no exposure and no noise.
+    what, camera, noise = map(np.random.default_rng, np.random.SeedSequence(entropy).spawn(3))
+    view = scene.make_scene(what, scene.KINDS[index % len(scene.KINDS)], size, LENS)
+    truth = _crop(render(view.layers, view.shape))
+    light = _develop(camera, truth, view.night)
+
+    focus = [view.depths.near_mm, view.depths.far_mm]
+    if camera.random() < 0.5:
+        focus.reverse()
+    exposures = exposure.sample_exposures(camera)
+    sigma = camera.uniform(*NOISE_LEVELS)
+    distance = _crop(visible_distance(view.layers, view.shape))
+    radii = [LENS.blur_radius_px(distance, focus_mm) for focus_mm in focus]
+    shots = [
+        shoot(noise, _crop(light * render(view.layers, view.shape, LENS, focus_mm)), settings, sigma)
+        for focus_mm, settings in zip(focus, exposures, strict=True)
+    ]
+    shares = [sharp_share(view.layers, view.shape, LENS, focus_mm, ATTAINABLE_PX) for focus_mm in focus]
+    attainable = _crop(np.maximum(*shares)) >= ATTAINABLE_SHARE
+    borders = [np.zeros(4, np.int32), np.zeros(4, np.int32)]
+    if camera.random() < BORDERED:
+        which = int(camera.integers(2))
+        shots[which], borders[which] = add_border(camera, shots[which])
+    return {
+        "id": index,
+        "source_a": shots[0],
+        "source_b": shots[1],
+        "truth": exposure.quantise(exposure.encode(light * truth)),
+        "focus_map": np.where(radii[0] < radii[1], 255, 0).astype(np.uint8)[..., None],
+        "attainable": np.where(attainable, 255, 0).astype(np.uint8)[..., None],
+        "blur_a": _radius_bytes(radii[0]),
+        "blur_b": _radius_bytes(radii[1]),
+        "gain_a": exposures[0].gain,
+        "gain_b": exposures[1].gain,
+        "gamma_a": exposures[0].gamma,
+        "gamma_b": exposures[1].gamma,
+        "border_a": borders[0],
+        "border_b": borders[1],
+    }
+
+
+def shoot(rng, light: np.ndarray, settings: exposure.Exposure, sigma: float) -> np.ndarray:
+    """The 8-bit picture of linear light [H, W, 3]; `sigma` is the noise, in levels."""
+    picture = exposure.expose(light, settings.gain, settings.gamma)
+    noise = rng.standard_normal(light.shape, dtype=np.float32)
+    return exposure.quantise(picture + noise * np.float32(sigma / 255))
+
+
+def add_border(rng, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The black edges that resampling leaves when one shot is registered to the other.
+
+    On one to four sides, slightly slanted.
+
+    Returns:
+        The picture uint8 [H, W, 3], and int32 [4], how many rows or columns at the top,
+        bottom, left and right hold a pixel that the border blackened or dimmed.
+    """
+    height, width = picture.shape[:2]
+    sides = rng.permutation(4) < rng.integers(1, 5)
+    starts = rng.uniform(*BORDER_PX, 4) * sides
+    ends = np.maximum(starts + rng.uniform(-1, 1, 4) * BORDER_SLANT_PX, 1) * sides
+    y, x = np.float32(np.ogrid[:height]) + 0.5, np.float32(np.ogrid[:width]) + 0.5
+
+    def inside(across, along, side):  # coverage of the pixel by the picture's side of the line
+        if not sides[side]:
+            return np.ones((1, 1), np.float32)
+        line = starts[side] + (ends[side] - starts[side]) * along
+        return np.clip(across - line + 0.5, 0, 1)
+
+    rows, columns = y[:, None], x[None]
+    cover = inside(rows, columns / width, 0) * inside(height - rows, columns / width, 1)
+    cover = cover * inside(columns, rows / height, 2) * inside(width - columns, rows / height, 3)
+    reach = np.where(sides, np.ceil(np.maximum(starts, ends) + 0.5), 0).astype(np.int32)
+    bordered = np.rint(picture * np.broadcast_to(cover, (height, width))[..., None])
+    return bordered.astype(np.uint8), reach
+
+
+def _develop(rng, sharp: np.ndarray, night: bool) -> np.float32:
+    """The factor on light that gives the all-in-focus picture a good reference exposure.
+
+    Middle brightness near mid-grey, but no more than 1 % of the pixels saturated.
+    """
+    middle = exposure.decode(rng.uniform(0.14, 0.2) if night else rng.uniform(0.4, 0.52))
+    saturated = np.quantile(sharp.max(axis=-1), 0.99)
+    return np.float32(min(middle / np.median(sharp), 0.98 / saturated))
+
+
+def _crop(canvas: np.ndarray) -> np.ndarray:
+    margin = scene.MARGIN_PX
+    return canvas[margin:-margin, margin:-margin]
+
+
+def _radius_bytes(radius_px: np.ndarray) -> np.ndarray:
+    steps = np.clip(np.rint(radius_px / RADIUS_STEP_PX), 0, 255)
+    return steps.astype(np.uint8)[..., None]
