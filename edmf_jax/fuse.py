@@ -27,7 +27,7 @@ PRESETS = ("paper",)
 
 
 def fuse_planes(model: FusionNet, params: dict, image_a: jax.Array, image_b: jax.Array) -> jax.Array:
-    """The paper's fusion of two pictures `[H, W]` or `[H, W, 3]` RGB, floating point in [0, 1]; the same out, clipped."""
+    """The paper's fusion of two pictures `[H, W]` or `[H, W, 3]` RGB, floats in [0, 1]; the same out, clipped."""
 
     def fused_luma(a, b):
         return jnp.clip(fuse_luma(model, params, a[None], b[None])[0], 0, 1)
@@ -151,7 +151,7 @@ def _check_image(image: np.ndarray, name: str) -> None:
                         "larger pictures")
     # Written so that NaN fails too.
     if np.issubdtype(image.dtype, np.floating) and not (image.min() >= 0 and image.max() <= 1):
-        raise UserError(f"{name}: values from {image.min():g} to {image.max():g}; floats must be in [0, 1], without NaN")
+        raise UserError(f"{name}: values from {image.min():g} to {image.max():g}; floats must be in [0, 1], no NaN")
 
 
 def _check_pair(images: list[np.ndarray], names: list[str]) -> None:
@@ -162,7 +162,7 @@ def _check_pair(images: list[np.ndarray], names: list[str]) -> None:
                         "to each other")
     if a.shape != b.shape:
         kinds = ["colour" if image.shape[2:] == (3,) else "single-channel" for image in images]
-        raise UserError(f"{name_a} is {kinds[0]} {a.shape} and {name_b} is {kinds[1]} {b.shape}; convert one to be like "
-                        "the other")
+        raise UserError(f"{name_a} is {kinds[0]} {a.shape} and {name_b} is {kinds[1]} {b.shape}; convert one to be "
+                        "like the other")
     if a.dtype != b.dtype:
         raise UserError(f"{name_a} is {a.dtype} and {name_b} is {b.dtype}; convert one to be like the other")

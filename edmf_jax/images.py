@@ -12,7 +12,6 @@ cannot open names outside the code page.
 import contextlib
 import errno
 import os
-import re
 import secrets
 import struct
 import zlib
@@ -31,9 +30,9 @@ _LOSSLESS_WEBP = (cv2.IMWRITE_WEBP_QUALITY, 101)  # more than 100 is OpenCV's wo
 _ENCODERS = {".png": (), ".tif": (), ".tiff": (), ".jpg": _JPEG, ".jpeg": _JPEG, ".webp": _LOSSLESS_WEBP, ".bmp": ()}
 _SUFFIXES_16_BIT = (".png", ".tif", ".tiff")
 
-# A marker is FF and a code.  FF 00 is a stuffed data byte, FF D0…D7 a restart inside a scan.
-_JPEG_MARKER = re.compile(rb"\xff+([\x01-\xcf\xd8-\xfe])")
-_JPEG_START, _JPEG_END, _JPEG_SCAN = 0xD8, 0xD9, 0xDA
+# A JPEG marker is FF and a code.  FF 00 is a data byte, FF D0…D7 a restart inside a scan.
+_JPEG_END, _JPEG_SCAN = 0xD9, 0xDA
+_JPEG_WITHOUT_LENGTH = frozenset({0x00, 0x01, 0xFF, *range(0xD0, 0xDA)})
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_GREY_TYPES = (0, 4)  # IHDR's colour type: grey, grey with alpha
 
@@ -64,7 +63,7 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
 def decode_image(data: bytes, name: str) -> np.ndarray:
     """The picture in the bytes of an image file, as `read_image` gives it; `name` is for the error.
 
-    Whether the file is whole is checked first; that costs about a hundredth of the decoding.
+    Whether the file is whole is checked first; that takes a few hundredths of the time of decoding.
 
     Raises:
       UserError: the bytes are not a whole picture of a kind that is read.
@@ -82,13 +81,14 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
         # OpenCV ignores an AVIF's rotation, and a BigTIFF's layout is not looked into here.
         raise UserError(f"{name}: BigTIFF, AVIF and HEIC files are not read; convert it to PNG or TIFF")
     image = _decode(data, name)
-    if image.dtype not in (np.uint8, np.uint16) or (tiff_bits == 16 and image.dtype != np.uint16):
-        raise UserError(f"{name}: pixels of type {'16-bit with alpha' if tiff_bits == 16 else image.dtype} are not "
-                        "read; convert it to an 8-bit or 16-bit PNG or TIFF without alpha")
+    narrowed = tiff_bits == 16 and image.dtype == np.uint8  # OpenCV does that to grey with alpha
+    if image.dtype not in (np.uint8, np.uint16) or narrowed:
+        raise UserError(f"{name}: pixels of type {'16-bit with alpha' if narrowed else image.dtype} are not read; "
+                        "convert it to an 8-bit or 16-bit PNG or TIFF without alpha")
     if image.ndim == 2:
         return image
     # OpenCV expands a grey PNG with transparency to three equal channels.
-    return np.ascontiguousarray(image[..., 0] if grey else image[..., ::-1])
+    return np.ascontiguousarray(image[..., 0]) if grey else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 @contextlib.contextmanager
@@ -101,17 +101,14 @@ def _quiet_opencv() -> Iterator[None]:
         cv2.utils.logging.setLogLevel(level)
 
 
-def _one_line(error: cv2.error) -> str:
-    return " ".join(error.err.split())
-
-
 def _decode(data: bytes, name: str) -> np.ndarray:
     """OpenCV's BGR or grey array, alpha dropped and EXIF orientation applied."""
     try:
         with _quiet_opencv():
             image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
     except cv2.error as error:
-        raise UserError(f"{name}: cannot be decoded ({_one_line(error)}); convert it to PNG, TIFF or JPEG") from error
+        raise UserError(f"{name}: cannot be decoded ({' '.join(error.err.split())}); convert it to PNG or "
+                        "TIFF") from error
     if image is None:
         raise UserError(f"{name}: damaged, or not a picture of a known kind (JPEG, PNG, TIFF, WebP, BMP, PNM, …); "
                         "copy it again or convert it to PNG")
@@ -129,15 +126,13 @@ def _check_jpeg(data: bytes, name: str) -> None:
     markers of its own; whatever follows the end marker (a phone's second picture) is ignored.
     """
     position, scans = 0, 0
-    while marker := _JPEG_MARKER.search(data, position):
-        position, code = marker.end(), marker[1][0]
+    while 0 <= (position := data.find(b"\xff", position)) < len(data) - 1:
+        code = data[position + 1]
         if code == _JPEG_END and scans:
             return
-        if code in (_JPEG_START, _JPEG_END, 0x01):  # stand-alone markers
-            continue
-        if position + 2 > len(data):
-            break
-        position += int.from_bytes(data[position : position + 2], "big")
+        position += 1 if code == 0xFF else 2  # FF before a marker is filling
+        if code not in _JPEG_WITHOUT_LENGTH:
+            position += int.from_bytes(data[position : position + 2], "big")
         scans += code == _JPEG_SCAN
     raise _damaged(name, "JPEG", f"is truncated: no end marker in its {len(data)} bytes")
 
@@ -179,7 +174,8 @@ def _check_tiff(data: bytes, name: str) -> int:
                 (tags[tag],) = struct.unpack_from(order + "H", data, where)
     except struct.error as error:
         raise _damaged(name, "TIFF", f"is truncated: it ends at byte {len(data)}, inside its header") from error
-    bits, samples, planar, extra = (tags.get(tag, default) for tag, default in ((258, 1), (277, 1), (284, 1), (338, -1)))
+    defaults = {258: 1, 277: 1, 284: 1, 338: -1}
+    bits, samples, planar, extra = (tags.get(tag, default) for tag, default in defaults.items())
     for refused, what in ((planar == 2 and samples > 1, "separate colour planes"),
                           (extra >= 0 and bits == 8 and samples == 4, "an alpha channel of 8 bits"),
                           (bits not in (1, 2, 4, 8, 16), f"{bits} bits per sample")):
@@ -222,17 +218,20 @@ def write_image(path: str | os.PathLike, image: np.ndarray) -> None:
       UserError: see `check_target`; an array of another kind; no space left, no permission.
     """
     image = np.asarray(image)
-    if image.dtype not in (np.uint8, np.uint16) or not (image.ndim == 2 or image.ndim == 3 and image.shape[2] == 3):
+    if image.dtype not in (np.uint8, np.uint16) or not (image.ndim == 2 or image.shape[2:] == (3,)):
         raise UserError(f"{path}: a picture is uint8 or uint16, [H, W] or [H, W, 3], got {image.dtype} {image.shape}")
     path = check_target(path, image.dtype)
-    pixels = image if image.ndim == 2 else np.ascontiguousarray(image[..., ::-1])
+    pixels = image if image.ndim == 2 else cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2BGR)
     suffix = path.suffix.lower()
+    cause = None
     try:
         with _quiet_opencv():
-            _, encoded = cv2.imencode(suffix, pixels, _ENCODERS[suffix])
+            done, encoded = cv2.imencode(suffix, pixels, _ENCODERS[suffix])
     except cv2.error as error:
-        raise UserError(f"{path}: a picture of {image.shape[1]}×{image.shape[0]} px cannot be stored as {suffix} "
-                        f"({_one_line(error)}); use .png or .tif") from error
+        done, cause = False, error
+    if not done:
+        raise UserError(f"{path}: {suffix} cannot hold a picture of {image.shape[1]}×{image.shape[0]} px; use .png or "
+                        ".tif") from cause
     _replace_file(path, encoded)
 
 

@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from edmf_jax.filters import laplacian
-from edmf_jax.ssim import Moments, moments, ssim
+from edmf_jax.filters import gaussian_filter, laplacian
+from edmf_jax.ssim import Moments, moments, ssim, ssim_map
 
 
 class Parts(NamedTuple):
@@ -57,22 +58,21 @@ def current_loss(output: jax.Array, sources: jax.Array, masks: jax.Array) -> Par
     return Parts(pixel, grad, 2 - similarity)
 
 
-def memory_loss(output: jax.Array, remembered: jax.Array, output_moments: Moments | None = None) -> Parts:
+def memory_loss(output: jax.Array, remembered: jax.Array) -> Parts:
     """Loss against the remembered outputs (Eqs. 1, 3, 5), parts `[B, K]`.
 
     Args:
       output: fused planes `[B, H, W]`.
       remembered: `[B, K, H, W]`.
-      output_moments: `moments(output[:, None])` where the caller has them.
     """
     residual = output[:, None] - remembered
-    similarity = ssim(output[:, None], remembered, x_moments=output_moments)
+    similarity = ssim(output[:, None], remembered)
     return Parts(mean_square(residual), mean_square(laplacian(residual)), 1 - similarity)
 
 
-def source_score(output: jax.Array, sources: jax.Array, output_moments: Moments | None = None) -> jax.Array:
+def source_score(output: jax.Array, sources: jax.Array) -> jax.Array:
     """S of Eqs. 9 and 10: mean SSIM to the two sources, `[B, H, W]` and `[B, 2, H, W]` → `[B]`."""
-    return ssim(output[:, None], sources, x_moments=output_moments).mean(1)
+    return ssim(output[:, None], sources).mean(1)
 
 
 def adaptive_ratios(score: jax.Array, remembered_scores: jax.Array, held: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -112,16 +112,36 @@ def total_loss(
 ) -> LossReport:
     """Eq. 13 for each patch: W · L_current + Σ W_i · L_memory^i.
 
+    The same numbers as `current_loss`, `memory_loss` and `source_score`, in a
+    writing that windows every plane once and all of them in one product.
+
     Args:
       output: fused planes `[B, H, W]`.
       sources, masks: `[B, 2, H, W]`.
       remembered: `[B, K, H, W]`;  remembered_scores: S_i, `[B, K]`;  held: bool `[K]`.
     """
-    output_moments = moments(output[:, None])
-    current = current_loss(output, sources, masks)
-    memory = memory_loss(output, remembered, output_moments)
-    score = source_score(output, sources, output_moments)
+    residual = output[:, None] - jnp.concatenate([sources, remembered], 1)
+    weights = jnp.concatenate([masks, jnp.ones_like(remembered)], 1)
+    pixel = mean_square(weights * residual)
+    grad = mean_square(weights * laplacian(residual))
+    masked, memory_ssim, score = _similarities(output, sources, masks, remembered)
+    current = Parts(pixel[:, :2].sum(1), grad[:, :2].sum(1), 2 - masked.sum(1))
+    memory = Parts(pixel[:, 2:], grad[:, 2:], 1 - memory_ssim)
     ratio, memory_ratios = adaptive_ratios(score, remembered_scores, held)
     total = ratio * weighted_sum(current, coefficients)
     total = total + jnp.sum(memory_ratios * weighted_sum(memory, coefficients), axis=1)
     return LossReport(total, current, memory, score, ratio, memory_ratios)
+
+
+def _similarities(output, sources, masks, remembered) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """SSIM of the masked output to the masked sources `[B, 2]`, to what is remembered `[B, K]`, and S `[B]`."""
+    once = output[:, None]
+    x = jnp.concatenate([once, masks * once], 1)
+    y = jnp.concatenate([masks * sources, remembered, sources], 1)
+    # Each plane of x goes with which of y: the two masked outputs first, then the output with the rest.
+    partner = np.array([1, 2] + [0] * (y.shape[1] - 2))
+    statistics = moments(jnp.concatenate([x, y], 1))
+    of_x, of_y = (Moments(*(m[:, part] for m in statistics)) for part in (partner, slice(3, None)))
+    product = gaussian_filter(x[:, partner] * y)
+    values = jnp.mean(ssim_map(of_x, of_y, product), axis=(-2, -1))
+    return values[:, :2], values[:, 2:-2], values[:, -2:].mean(1)

@@ -42,9 +42,10 @@ def _export(args):
 
 def _import_mufusion(args):
     from edmf_jax.mufusion import import_mufusion
-    from edmf_jax.weights import save
+    from edmf_jax.weights import save_weights
 
-    save(args.output, import_mufusion(args.file))
+    weights = import_mufusion(args.file)
+    save_weights(args.output, weights.params, weights.config, provenance=weights.provenance)
     print(f"weights: {args.output}")
 
 

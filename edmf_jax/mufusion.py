@@ -55,7 +55,11 @@ def import_mufusion(path: str | os.PathLike) -> Weights:
         flat[f"{name[1]}/{'kernel' if name[2] == 'weight' else 'bias'}"] = np.ascontiguousarray(array, np.float32)
     config = {"model": {"width": MUFUSION_WIDTH, "dtype": "float32"}}
     params = unflatten(flat)
-    check_params(params, config, str(path))
+    try:
+        check_params(params, config, path.name)
+    except UserError as error:
+        raise UserError(f"{path}: another network than MUFusion's for multi-focus ({str(error).split('; ')[0]}); "
+                        f"{_PUBLISHED}") from error
     provenance = {"source": "MUFusion (Cheng, Xu, Wu, Information Fusion 92, 2023), repository AWCXV/MUFusion",
                   "licence": "MIT", "file": path.name, "file_sha256": hashlib.sha256(data).hexdigest()}
     return Weights(params, config, str(path), provenance=provenance)

@@ -32,7 +32,8 @@ def moments(x: jax.Array) -> Moments:
     """
     if min(x.shape[-2:]) < WINDOW_PX:
         raise ValueError(f"SSIM needs planes of at least {WINDOW_PX}×{WINDOW_PX} px, got {x.shape[-2]}×{x.shape[-1]}")
-    return Moments(gaussian_filter(x, WINDOW_PX, SIGMA_PX), gaussian_filter(x * x, WINDOW_PX, SIGMA_PX))
+    mean, square = gaussian_filter(jnp.stack([x, x * x]), WINDOW_PX, SIGMA_PX)
+    return Moments(mean, square)
 
 
 def ssim_map(x: Moments, y: Moments, product: jax.Array, peak: float = 1.0) -> jax.Array:
@@ -45,22 +46,12 @@ def ssim_map(x: Moments, y: Moments, product: jax.Array, peak: float = 1.0) -> j
     return ((2 * means + c1) * (2 * covariance + c2)) / ((squares + c1) * (variances + c2))
 
 
-def ssim(
-    x: jax.Array,
-    y: jax.Array,
-    *,
-    peak: float = 1.0,
-    x_moments: Moments | None = None,
-    y_moments: Moments | None = None,
-) -> jax.Array:
+def ssim(x: jax.Array, y: jax.Array, *, peak: float = 1.0) -> jax.Array:
     """Mean SSIM over the valid region, one number per plane, in [−1, 1]; 1 for equal planes.
 
     Args:
       x, y: planes `[..., H, W]` that broadcast against each other, in [0, `peak`].
       peak: the dynamic range L.
-      x_moments, y_moments: `moments(x)`, `moments(y)` where the caller has them already.
     """
-    x_moments = moments(x) if x_moments is None else x_moments
-    y_moments = moments(y) if y_moments is None else y_moments
     product = gaussian_filter(x * y, WINDOW_PX, SIGMA_PX)
-    return jnp.mean(ssim_map(x_moments, y_moments, product, peak), axis=(-2, -1))
+    return jnp.mean(ssim_map(moments(x), moments(y), product, peak), axis=(-2, -1))

@@ -12,10 +12,10 @@ import contextlib
 import dataclasses
 import hashlib
 import importlib.metadata
+import io
 import json
 import logging
 import os
-import re
 import secrets
 import shutil
 import zipfile
@@ -64,7 +64,8 @@ class Weights:
 
 def flatten(params: Mapping[str, Mapping]) -> dict[str, Any]:
     """`{"conv1": {"kernel": …}}` → `{"conv1/kernel": …}`, in sorted order of the keys."""
-    return dict(sorted((f"{layer}/{leaf}", value) for layer, leaves in params.items() for leaf, value in leaves.items()))
+    flat = {f"{layer}/{leaf}": value for layer, leaves in params.items() for leaf, value in leaves.items()}
+    return dict(sorted(flat.items()))
 
 
 def unflatten(flat: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
@@ -77,7 +78,7 @@ def unflatten(flat: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]
 
 
 def params_sha256(params: Mapping[str, Mapping[str, np.ndarray]]) -> str:
-    """SHA-256 over name, shape, dtype and little-endian bytes of every array, in sorted order: the same in any format."""
+    """SHA-256 over name, shape, dtype and little-endian bytes of every array, in sorted order of the names."""
     digest = hashlib.sha256()
     for key, array in flatten(params).items():
         little = np.asarray(array, np.asarray(array).dtype.newbyteorder("<"))
@@ -104,8 +105,8 @@ def check_params(params: Mapping[str, Mapping[str, np.ndarray]], config: Mapping
         raise UserError(f"weights {name}: it {state} array {key!r}, so it is not of this package; {HOW_TO_GET_SOME}")
     for key, array in found.items():
         if array.shape != expected[key].shape or array.dtype != np.float32:
-            raise UserError(f"weights {name}: {key} is {array.dtype} {array.shape}, but a network of model.width={width} "
-                            f"has float32 {expected[key].shape}; export the weights again")
+            raise UserError(f"weights {name}: {key} is {array.dtype} {array.shape}, but a network of model.width="
+                            f"{width} has float32 {expected[key].shape}; export the weights again")
         if not np.isfinite(array).all():
             raise UserError(f"weights {name}: {key} holds NaN or infinity; export an earlier step")
 
@@ -143,8 +144,8 @@ def save_weights(directory: str | os.PathLike, params: Mapping, config: Mapping,
             record["files"] = _file_digests(temporary)
             (temporary / _CONFIG).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     except OSError as error:
-        raise UserError(f"{directory}: cannot be written ({error.strerror or error}); free some space or choose another "
-                        "folder") from error
+        raise UserError(f"{directory}: cannot be written ({error.strerror or error}); free some space or choose "
+                        "another folder") from error
 
 
 def load_weights(directory: str | os.PathLike) -> Weights:
@@ -185,7 +186,7 @@ def _load(directory: Path, name: str) -> Weights:
                             "export or copy the folder again")
     try:
         if record["format"] == "numpy":
-            with np.load(directory / _NPZ, allow_pickle=False) as arrays:
+            with np.load(io.BytesIO((directory / _NPZ).read_bytes()), allow_pickle=False) as arrays:
                 params = unflatten(arrays)
         else:
             params = _load_orbax(directory / _ORBAX)
@@ -194,8 +195,8 @@ def _load(directory: Path, name: str) -> Weights:
                         "folder again") from error
     check_params(params, record["config"], name)
     if params_sha256(params) != record["sha256"]:
-        raise UserError(f"weights {name}: the parameters do not have the sha256 that {_CONFIG} gives; export or copy the "
-                        "folder again")
+        raise UserError(f"weights {name}: the parameters do not have the sha256 that {_CONFIG} gives; export or copy "
+                        "the folder again")
     return Weights(params, record["config"], name, record["version"], record["provenance"])
 
 
@@ -219,8 +220,8 @@ def _read_record(directory: Path, name: str) -> dict[str, Any]:
     except UserError:
         raise
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"weights {name}: {_CONFIG} is damaged or not of this package ({type(error).__name__}: {error}); "
-                        "export or copy the folder again") from error
+        raise UserError(f"weights {name}: {_CONFIG} is damaged or not of this package ({type(error).__name__}: "
+                        f"{error}); export or copy the folder again") from error
 
 
 def _check_target(directory: Path) -> None:
@@ -239,8 +240,8 @@ def _check_target(directory: Path) -> None:
         except UserError:
             foreign = entries
         if foreign:
-            raise UserError(f"{directory}: this folder holds something else than weights ({min(foreign)}), which is not "
-                            "overwritten; name a new folder")
+            raise UserError(f"{directory}: this folder holds something else than weights ({min(foreign)}), which is "
+                            "not overwritten; name a new folder")
 
 
 @contextlib.contextmanager
@@ -293,14 +294,12 @@ def _orbax() -> Iterator[Any]:
 
 
 def _save_orbax(path: Path, params: Mapping) -> None:
+    # A full disk in the middle of orbax's threads ends in pages of tracebacks: find it out beforehand.
+    probe = path.with_name("probe")
+    probe.write_bytes(bytes(2 * sum(array.nbytes for array in flatten(params).values()) + 2**16))
+    probe.unlink()
     with _orbax() as ocp:
-        try:
-            ocp.save(path, params)
-        except ValueError as error:  # how tensorstore reports a full disk
-            code = re.search(r"os_error_code='(\d+)'", str(error))
-            if code is None:
-                raise
-            raise OSError(int(code[1]), os.strerror(int(code[1]))) from error
+        ocp.save(path, params)
 
 
 def _load_orbax(path: Path) -> dict[str, dict[str, np.ndarray]]:

@@ -99,9 +99,8 @@ def test_fuse_chroma_stays_between_its_arguments():
 
 
 def test_fuse_chroma_jitted_is_eager_and_has_finite_gradients():
-    a, b = chroma_pair()
+    a, b = (np.array(plane) for plane in chroma_pair())
+    a[0], b[0] = NEUTRAL, NEUTRAL
     np.testing.assert_allclose(jax.jit(fuse_chroma)(a, b), fuse_chroma(a, b), atol=1e-7)
-    neutral = jnp.full((3, 3), NEUTRAL, jnp.float32)
-    for planes in ((a, b), (neutral, neutral)):
-        gradient = jax.grad(lambda a, b: fuse_chroma(a, b).sum())(*planes)
-        assert bool(jnp.isfinite(gradient).all())
+    gradient = jax.jit(jax.grad(lambda a, b: fuse_chroma(a, b).sum()))(a, b)
+    assert bool(jnp.isfinite(gradient).all())

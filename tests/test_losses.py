@@ -21,8 +21,7 @@ class Step:
         self.planes = jnp.asarray(data["sources"], dtype) / 255
         self.remembered = jnp.asarray(data["memory"], dtype) / 255
         self.masks = jnp.stack(focus_masks(self.planes[:, 0], self.planes[:, 1], 19), 1)
-        score = lambda k: losses.source_score(self.remembered[:, k], self.planes)
-        self.scores = jnp.stack([score(0), score(1)], 1)
+        self.scores = jax.jit(jax.vmap(losses.source_score, (1, None), 1))(self.remembered, self.planes)
 
     def report(self, params):
         output = self.model.apply({"params": params}, jnp.moveaxis(self.planes, 1, -1))
@@ -51,26 +50,28 @@ def test_parts_ratios_and_loss_equal_the_independent_ones(step):
     np.testing.assert_allclose(report.total, data["total_per_patch"], rtol=1e-5)
 
 
-def test_gradients_equal_the_independent_ones(step):
-    gradients = jax.jit(jax.grad(step.loss))(step.params)
+def test_gradients_and_adam_steps_equal_the_independent_ones(step):
+    optimizer = optax.adam(1e-4)
+    params, state, values = step.params, optimizer.init(step.params), []
+    function = jax.jit(jax.value_and_grad(step.loss))
+    update = jax.jit(optimizer.update)
+    for i in range(4):
+        value, gradients = function(params)
+        values.append(float(value))
+        if i == 0:
+            check_gradients(gradients, step)
+        updates, state = update(gradients, state)
+        params = optax.apply_updates(params, updates)
+    np.testing.assert_allclose(values, step.data["loss_after_adam_steps"], rtol=1e-5)
+
+
+def check_gradients(gradients, step):
     # One ReLU can flip in float32, and with it a whole pixel's share.
     tolerance = 1e-6 if step.planes.dtype == jnp.float64 else 5e-3
     for layer, arrays in gradients.items():
         for kind, array in arrays.items():
             expected = step.data[f"grad/{layer}/{kind}"]
             np.testing.assert_allclose(array, expected, atol=tolerance * np.abs(expected).max(), rtol=0)
-
-
-def test_loss_after_adam_steps_equals_the_independent_one(step):
-    optimizer = optax.adam(1e-4)
-    params, state, values = step.params, optimizer.init(step.params), []
-    function = jax.jit(jax.value_and_grad(step.loss))
-    for _ in range(4):
-        value, gradients = function(params)
-        values.append(float(value))
-        updates, state = optimizer.update(gradients, state)
-        params = optax.apply_updates(params, updates)
-    np.testing.assert_allclose(values, step.data["loss_after_adam_steps"], rtol=1e-5)
 
 
 @pytest.fixture
@@ -136,18 +137,31 @@ def test_no_gradient_flows_through_the_ratios(batch):
         memory = losses.weighted_sum(losses.memory_loss(output, remembered), Coefficients())
         return jnp.sum(report.ratio * current) + jnp.sum(report.memory_ratios * memory)
 
-    np.testing.assert_allclose(jax.grad(with_ratios_free)(output), jax.grad(with_ratios_fixed)(output), atol=1e-6)
+    free, fixed = (jax.jit(jax.grad(f))(output) for f in (with_ratios_free, with_ratios_fixed))
+    np.testing.assert_allclose(free, fixed, atol=1e-6)
 
 
 def test_gradients_are_finite_at_extremes():
-    held = jnp.ones(4, bool)
+    planes = jnp.zeros((1, 2, 16, 16))
+    masks = jnp.stack(focus_masks(planes[:, 0], planes[:, 1], 7), 1)
+
+    @jax.jit
+    @jax.grad
+    def gradient(output):
+        remembered, scores, held = jnp.zeros((1, 4, 16, 16)), jnp.ones((1, 4)), jnp.ones(4, bool)
+        return losses.total_loss(output, planes, masks, remembered, scores, held, Coefficients()).total.sum()
+
     for level in (0.0, 1.0):
-        output = jnp.full((1, 16, 16), level)
-        planes = jnp.zeros((1, 2, 16, 16))
-        masks = jnp.stack(focus_masks(planes[:, 0], planes[:, 1], 7), 1)
-        loss = lambda o, planes=planes, masks=masks: losses.total_loss(
-            o, planes, masks, jnp.zeros((1, 4, 16, 16)), jnp.ones((1, 4)), held, Coefficients()).total.sum()
-        assert bool(jnp.isfinite(jax.grad(loss)(output)).all())
+        assert bool(jnp.isfinite(gradient(jnp.full((1, 16, 16), level))).all())
+
+
+def test_the_fast_writing_equals_the_plain_one(batch):
+    output, planes, masks, remembered = batch
+    report = losses.total_loss(output, planes, masks, remembered, jnp.zeros((3, 4)), jnp.ones(4, bool), Coefficients())
+    for fast, plain in ((report.current, losses.current_loss(output, planes, masks)),
+                        (report.memory, losses.memory_loss(output, remembered)),
+                        (report.score, losses.source_score(output, planes))):
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), fast, plain)
 
 
 def test_patches_of_a_batch_do_not_mix(batch):

@@ -5,7 +5,7 @@ import pytest
 from skimage.metrics import structural_similarity
 
 from edmf_jax import ssim as module
-from edmf_jax.ssim import moments, ssim
+from edmf_jax.ssim import ssim
 
 
 @pytest.fixture
@@ -54,12 +54,6 @@ def test_inverted_planes_score_below_zero(rng):
 def test_peak_scales(planes):
     x, y = planes
     assert float(ssim(255 * x, 255 * y, peak=255)) == pytest.approx(float(ssim(x, y)), rel=1e-4)
-
-
-def test_given_moments_change_nothing(planes):
-    x, y = planes
-    given = ssim(x, y, x_moments=moments(jnp.asarray(x)), y_moments=moments(jnp.asarray(y)))
-    assert float(given) == float(ssim(x, y))
 
 
 def test_smallest_legal_plane():

@@ -1,9 +1,9 @@
 """How the work is cut up so that it stays in the processor's cache.
 
-A megapixel's windowed moments are twenty planes of 4 MB; fresh memory for them
-costs more than the arithmetic.  Totals over a picture are therefore taken in
-bands of rows: three to four times faster on a CPU, and a band beyond the true
-height is never computed.
+A megapixel's windowed moments are twenty planes of 4 MB; fetching fresh memory
+for them costs more than the arithmetic.  Sums over a picture are therefore
+taken in bands of rows: three to four times faster on a CPU, and a band beyond
+the true height is never computed.
 """
 
 from collections.abc import Callable
@@ -11,37 +11,55 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from edmf_jax.metrics.frames import Frame, inside
+from edmf_jax.metrics.frames import Frame, inside, real
 
 BAND_ROWS = 128
 
+Planes = tuple[jax.Array, ...]
 
-def band_totals(function: Callable, planes: tuple[jax.Array, ...], frame: Frame, halo: int) -> jax.Array:
+
+def band_totals(function: Callable, planes: Planes, frame: Frame, halo: int = 0) -> jax.Array:
     """Sums over the frame of the maps that `function(*planes)` gives, `[maps, ...]`, band by band.
 
     Args:
       function: from planes `[..., H, W]` to a tuple of maps `[..., H − halo, W′]`, row by row the same.
-      planes: arrays of one height.
+      planes: arrays of one height; `function` gets them as floating point numbers.
       frame: where the maps, not the planes, are defined.
-      halo: how many rows more a map needs than it has.
+      halo: how many rows more the planes have than the maps.
+    """
+    on_real = lambda *cut: function(*map(real, cut))
+    maps = jax.eval_shape(on_real, *planes)
+
+    def add(sums: jax.Array, cut: Planes, counted: Callable) -> jax.Array:
+        maps = function(*stage(lambda *x: tuple(map(real, x)), *cut))
+        kept = [jnp.where(counted(m), m, jnp.zeros((), m.dtype)) for m in maps]
+        # Rows first, then their sums: float32 sums of a megapixel need the two stages.
+        return sums + jnp.stack([jnp.sum(jnp.sum(m, axis=-1), axis=-1) for m in kept])
+
+    return fold_bands(add, jnp.zeros((len(maps), *maps[0].shape[:-2]), maps[0].dtype), planes, frame, halo)
+
+
+def fold_bands(add: Callable, initial: jax.Array, planes: Planes, frame: Frame, halo: int = 0) -> jax.Array:
+    """`add(value, cut planes, counted)` over all bands of rows, from `initial` on.
+
+    `counted(map)` tells which samples of a map of the band lie in the frame and
+    in no earlier band.  The other arguments are those of `band_totals`.
     """
     height = planes[0].shape[-2] - halo
     rows = min(BAND_ROWS, height)
 
-    def add_band(index: jax.Array, sums: jax.Array) -> jax.Array:
+    def add_band(index: jax.Array, value: jax.Array) -> jax.Array:
         first = index * rows
         start = jnp.minimum(first, height - rows)  # the last band starts early rather than read beyond the plane
-        cut = [jax.lax.dynamic_slice_in_dim(x, start, rows + halo, axis=x.ndim - 2) for x in planes]
-        maps = function(*cut)
-        new = jax.lax.broadcasted_iota(jnp.int32, maps[0].shape, maps[0].ndim - 2) >= first - start
-        counted = new & inside(maps[0], Frame(frame.height - start, frame.width))
-        zero = jnp.zeros((), maps[0].dtype)
-        return sums + jnp.stack([jnp.sum(jnp.sum(jnp.where(counted, m, zero), axis=-1), axis=-1) for m in maps])
+        cut = tuple(jax.lax.dynamic_slice_in_dim(x, start, rows + halo, axis=x.ndim - 2) for x in planes)
 
-    maps = jax.eval_shape(function, *planes)
-    zeros = jnp.zeros((len(maps), *maps[0].shape[:-2]), maps[0].dtype)
-    bands = (frame.height + rows - 1) // rows
-    return jax.lax.fori_loop(0, bands, add_band, zeros)
+        def counted(x: jax.Array) -> jax.Array:
+            row = jax.lax.broadcasted_iota(jnp.int32, x.shape, x.ndim - 2)
+            return (row >= first - start) & inside(x, Frame(frame.height - start, frame.width))
+
+        return add(value, cut, counted)
+
+    return jax.lax.fori_loop(0, (frame.height + rows - 1) // rows, add_band, initial)
 
 
 def stage(function: Callable, *arrays: jax.Array):
@@ -53,7 +71,7 @@ def stage(function: Callable, *arrays: jax.Array):
     border that fusion does not cross.  The other side is never taken (it would
     need a first sample of 3·10³⁸) and gives NaN.
     """
-    first = jax.tree.leaves(arrays)[0]
+    first = real(jax.tree.leaves(arrays)[0])
     always = first[(0,) * first.ndim] != jnp.finfo(first.dtype).max
     shapes = jax.eval_shape(function, *arrays)
     undefined = lambda *_: jax.tree.map(lambda s: jnp.full(s.shape, jnp.nan, s.dtype), shapes)

@@ -30,6 +30,11 @@ class Frame(NamedTuple):
         return Frame(left(self.height, rows), left(self.width, columns))
 
 
+def real(x: jax.Array) -> jax.Array:
+    """Grey levels as floating point numbers; 8-bit planes stay 8-bit until a metric needs them (a quarter of the memory)."""
+    return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(float)
+
+
 def whole(x: jax.Array) -> Frame:
     """The frame of a plane without padding."""
     return Frame(*x.shape[-2:])
@@ -52,21 +57,17 @@ def blacken(x: jax.Array, frame: Frame) -> jax.Array:
     return x if fills(x, frame) else jnp.where(inside(x, frame), x, jnp.zeros((), x.dtype))
 
 
-def total(x: jax.Array, frame: Frame) -> jax.Array:
-    """Sum over the frame, one number per plane: rows first, then their sums (float32 sums of a megapixel need it)."""
-    return jnp.sum(jnp.sum(blacken(x, frame), axis=-1), axis=-1)
+def replicate(x: jax.Array, frame: Frame, pad: int | tuple[tuple[int, int], tuple[int, int]]) -> jax.Array:
+    """Samples more on every side, all that lies outside the frame repeating the frame's nearest edge sample.
 
-
-def mean(x: jax.Array, frame: Frame) -> jax.Array:
-    """Mean over the frame, one number per plane; NaN for an empty frame."""
-    return total(x, frame) / frame.pixels
-
-
-def replicate(x: jax.Array, frame: Frame, pad: int) -> jax.Array:
-    """`pad` samples more on every side, all that lies outside the frame repeating the frame's nearest edge sample."""
+    Args:
+      x: planes.
+      frame: their true size.
+      pad: how many samples more, one number or ((above, below), (left, right)).
+    """
     if not fills(x, frame):
-        last_row = jax.lax.dynamic_slice_in_dim(x, frame.height - 1, 1, axis=x.ndim - 2)
-        x = jnp.where(jax.lax.broadcasted_iota(jnp.int32, x.shape, x.ndim - 2) < frame.height, x, last_row)
-        last_column = jax.lax.dynamic_slice_in_dim(x, frame.width - 1, 1, axis=x.ndim - 1)
-        x = jnp.where(jax.lax.broadcasted_iota(jnp.int32, x.shape, x.ndim - 1) < frame.width, x, last_column)
-    return jnp.pad(x, [(0, 0)] * (x.ndim - 2) + [(pad, pad)] * 2, mode="edge")
+        for axis, size in ((x.ndim - 2, frame.height), (x.ndim - 1, frame.width)):
+            last = jax.lax.dynamic_slice_in_dim(x, size - 1, 1, axis=axis)
+            x = jnp.where(jax.lax.broadcasted_iota(jnp.int32, x.shape, axis) < size, x, last)
+    sides = ((pad, pad), (pad, pad)) if isinstance(pad, int) else pad
+    return jnp.pad(x, [(0, 0)] * (x.ndim - 2) + list(sides), mode="edge")

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from edmf_jax.metrics.bands import band_totals, stage
-from edmf_jax.metrics.frames import Frame, blacken, mean, total, whole
+from edmf_jax.metrics.frames import Frame, blacken, replicate, whole
 
 
 def spatial_frequency(x: jax.Array, *, frame: Frame | None = None) -> jax.Array:
@@ -22,9 +22,10 @@ def spatial_frequency(x: jax.Array, *, frame: Frame | None = None) -> jax.Array:
     Eskicioglu and Fisher 1995, DOI 10.1109/26.477498.
     """
     frame = whole(x) if frame is None else frame
-    row = mean(jnp.square(jnp.diff(x, axis=-1)), frame.shrink(0, 1))
-    column = mean(jnp.square(jnp.diff(x, axis=-2)), frame.shrink(1, 0))
-    return jnp.sqrt(row + column)
+    squares = lambda x: [jnp.square(d) for d in _differences(x)]
+    # Repeated beyond the frame, the picture has no differences there.
+    rows, columns = band_totals(squares, (replicate(x, frame, ((0, 1), (0, 1))),), frame, halo=1)
+    return jnp.sqrt(rows / frame.shrink(1, 0).pixels + columns / frame.shrink(0, 1).pixels)
 
 
 def average_gradient(x: jax.Array, *, frame: Frame | None = None, textbook: bool = False) -> jax.Array:
@@ -40,12 +41,20 @@ def average_gradient(x: jax.Array, *, frame: Frame | None = None, textbook: bool
     (H−1)(W−1) pixels that have both.
     """
     frame = whole(x) if frame is None else frame
-    down, right = jnp.diff(x, axis=-2), jnp.diff(x, axis=-1)
     if textbook:
-        down, right, terms = down[..., :, :-1], right[..., :-1, :], frame.shrink(1, 1)
-    else:
-        down, right, terms = _central(down, frame.height, -2), _central(right, frame.width, -1), frame
-    return total(jnp.sqrt((down * down + right * right) / 2), terms) / frame.shrink(1, 1).pixels
+        maps = lambda x: [_steepness(*_differences(x))]
+        return band_totals(maps, (x,), frame.shrink(1, 1), halo=1)[0] / frame.shrink(1, 1).pixels
+
+    # Twice the central difference; at the borders, where the padding repeats a pixel, half the one-sided one.
+    tall, wide = _at_border(frame.height, x, -2), _at_border(frame.width, x, -1)
+
+    def maps(x: jax.Array, tall: jax.Array) -> list[jax.Array]:
+        down = (x[..., 2:, 1:-1] - x[..., :-2, 1:-1]) * tall[..., 1:-1, :]
+        right = (x[..., 1:-1, 2:] - x[..., 1:-1, :-2]) * wide
+        return [_steepness(down / 2, right / 2)]
+
+    tall = jnp.pad(tall, [(0, 0)] * (x.ndim - 2) + [(1, 1), (0, 0)])
+    return band_totals(maps, (replicate(x, frame, 1), tall), frame, halo=2)[0] / frame.shrink(1, 1).pixels
 
 
 def qabf(
@@ -80,15 +89,21 @@ def qabf(
     return kept / available
 
 
-def _central(difference: jax.Array, size: int | jax.Array, axis: int) -> jax.Array:
-    """The mean of the one or two differences next to each of `size` samples, as MATLAB's `gradient`."""
-    axis = axis % difference.ndim
-    width = lambda before, after: [(before, after) if i == axis else (0, 0) for i in range(difference.ndim)]
-    ahead, behind = jnp.pad(difference, width(0, 1)), jnp.pad(difference, width(1, 0))
-    place = jax.lax.broadcasted_iota(jnp.int32, ahead.shape, axis)
-    ahead = jnp.where(place < size - 1, ahead, behind)
-    behind = jnp.where(place > 0, behind, ahead)
-    return (ahead + behind) / 2
+def _differences(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """First differences down and to the right, of all pixels that have both."""
+    corner = x[..., :-1, :-1]
+    return x[..., 1:, :-1] - corner, x[..., :-1, 1:] - corner
+
+
+def _steepness(down: jax.Array, right: jax.Array) -> jax.Array:
+    return jnp.sqrt((down * down + right * right) / 2)
+
+
+def _at_border(size: int | jax.Array, x: jax.Array, axis: int) -> jax.Array:
+    """2 at the first and last of `size` samples along `axis`, 1 between, of one sample along the other axis."""
+    shape = (1,) * (x.ndim - 2) + ((x.shape[-2], 1) if axis == -2 else (1, x.shape[-1]))
+    place = jax.lax.broadcasted_iota(jnp.int32, shape, x.ndim + axis)
+    return jnp.where((place == 0) | (place == size - 1), 2.0, 1.0)
 
 
 class _Edges(NamedTuple):

@@ -1,6 +1,6 @@
-"""Structural similarity of a fused picture to its sources.
+"""Structural similarity of a fused picture to its sources: SSIM and Q_Y.
 
-Wang, Bovik, Sheikh and Simoncelli 2004, DOI 10.1109/TIP.2003.819861.  Planes are
+SSIM: Wang, Bovik, Sheikh and Simoncelli 2004, DOI 10.1109/TIP.2003.819861.  Planes are
 `[..., H, W]` in 0…255; `frame` gives the true size of padded planes (`frames`).
 """
 
@@ -8,13 +8,14 @@ import jax
 import jax.numpy as jnp
 
 from edmf_jax.filters import gaussian_kernel
-from edmf_jax.metrics.bands import band_totals
+from edmf_jax.metrics.bands import Planes, band_totals
 from edmf_jax.metrics.frames import Frame, replicate, whole
-from edmf_jax.metrics.windows import Planes, window_moments
+from edmf_jax.metrics.windows import window_moments
 
 WINDOW_PX, SIGMA_PX = 11, 1.5
 K1, K2 = 0.01, 0.03
 BORDERS = ("replicate", "valid")
+YANG_WINDOW_PX, YANG_CONSTANT = 7, 2e-16
 
 
 def ssim(
@@ -69,7 +70,7 @@ def ssim_of_pairs(
     else:
         frame = frame.shrink(halo, halo)
     if min(planes[0].shape[-2:]) < WINDOW_PX:
-        return jnp.full((len(references), *image.shape[:-2]), jnp.nan, image.dtype)
+        return jnp.full((len(references), *image.shape[:-2]), jnp.nan)
     maps = lambda *planes: ssim_maps(planes[:-1], planes[-1], dynamic_range)
     return band_totals(maps, planes, frame, halo) / frame.pixels
 
@@ -81,9 +82,45 @@ def ssim_maps(references: Planes, image: jax.Array, dynamic_range: float) -> lis
     weights = gaussian_kernel(WINDOW_PX, SIGMA_PX)
     means, covariances = window_moments((*references, image), pairs, weights)
     c1, c2 = (K1 * dynamic_range) ** 2, (K2 * dynamic_range) ** 2
-    maps = []
-    for i in range(last):
-        luminance = (2 * means[i] * means[last] + c1) / (means[i] ** 2 + means[last] ** 2 + c1)
-        contrast = (2 * covariances[last + 1 + i] + c2) / (covariances[i] + covariances[last] + c2)
-        maps.append(luminance * contrast)
-    return maps
+    variances, shared = covariances[: last + 1], covariances[last + 1 :]
+    return [
+        _similarity(means[i], means[last], variances[i], variances[last], shared[i], c1, c2) for i in range(last)
+    ]
+
+
+def yang_quality(a: jax.Array, b: jax.Array, fused: jax.Array, *, frame: Frame | None = None) -> jax.Array:
+    """Q_Y: structure kept where the sources agree, the better one where they do not.
+
+    With SSIM over a 7×7 Gaussian window (σ = 1.5 px, valid windows, constants of
+    2·10⁻¹⁶ that only settle 0/0) and λ = σA² / (σA² + σB²), ½ where both are flat:
+      SSIM(A, B) ≥ 0.75:  λ SSIM(A, F) + (1 − λ) SSIM(B, F),  else  max(SSIM(A, F), SSIM(B, F)),
+    averaged.  [−1, 1], higher is better; 1 where all three are equal, constants
+    and black included; NaN below 7 px on a side.  Yang, Zhang, Wang and Liu
+    2008, DOI 10.1016/j.inffus.2006.09.001; details as in Yu Liu's corrected `metricYang`.
+    """
+    frame = whole(fused) if frame is None else frame
+    halo = YANG_WINDOW_PX - 1
+    if min(fused.shape[-2:]) <= halo:
+        return jnp.full(fused.shape[:-2], jnp.nan)
+    weights = gaussian_kernel(YANG_WINDOW_PX, SIGMA_PX)
+    pairs = ((0, 0), (1, 1), (2, 2), (0, 1), (0, 2), (1, 2))
+
+    def maps(*planes: jax.Array) -> list[jax.Array]:
+        means, (aa, bb, ff, ab, af, bf) = window_moments(planes, pairs, weights)
+        between = _similarity(means[0], means[1], aa, bb, ab, YANG_CONSTANT, YANG_CONSTANT)
+        to_a = _similarity(means[0], means[2], aa, ff, af, YANG_CONSTANT, YANG_CONSTANT)
+        to_b = _similarity(means[1], means[2], bb, ff, bf, YANG_CONSTANT, YANG_CONSTANT)
+        flat = aa + bb == 0
+        share = jnp.where(flat, 0.5, aa / jnp.where(flat, 1, aa + bb))
+        return [jnp.where(between >= 0.75, share * to_a + (1 - share) * to_b, jnp.maximum(to_a, to_b))]
+
+    frame = frame.shrink(halo, halo)
+    return band_totals(maps, (a, b, fused), frame, halo)[0] / frame.pixels
+
+
+def _similarity(
+    mean_x: jax.Array, mean_y: jax.Array, xx: jax.Array, yy: jax.Array, xy: jax.Array, c1: float, c2: float
+) -> jax.Array:
+    """SSIM from windowed means and (co)variances."""
+    luminance = (2 * mean_x * mean_y + c1) / (mean_x * mean_x + mean_y * mean_y + c1)
+    return luminance * ((2 * xy + c2) / (xx + yy + c2))

@@ -65,7 +65,7 @@ def _evaluate_padded(stack: jax.Array, frame: Frame, metrics: tuple[Metric, ...]
 
     Jitted; compiled once per shape of `stack`, whatever the frame.
     """
-    a, b, fused = jnp.asarray(stack, float)
+    a, b, fused = stack
     return jnp.stack([m.function(a, b, fused, frame=frame) for m in metrics])
 
 

@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from edmf_jax.filters import gaussian_kernel
-from edmf_jax.metrics.bands import band_totals, stage
-from edmf_jax.metrics.frames import Frame, whole
-from edmf_jax.metrics.windows import Planes, window_moments
+from edmf_jax.metrics.bands import Planes, band_totals, stage
+from edmf_jax.metrics.frames import Frame, real, whole
+from edmf_jax.metrics.windows import window_moments
 
 WINDOWS_PX = (17, 9, 5, 3)
 NOISE_VARIANCE = 2.0
@@ -44,7 +44,7 @@ def vifp(reference: jax.Array, distorted: jax.Array, *, frame: Frame | None = No
 def _vifp(references: Planes, distorted: jax.Array, frame: Frame) -> list[jax.Array]:
     """vifp of each reference; the moments of the distorted picture are shared."""
     if min(distorted.shape[-2:]) < SMALLEST_PX:
-        return [jnp.full(distorted.shape[:-2], jnp.nan, distorted.dtype)] * len(references)
+        return [jnp.full(distorted.shape[:-2], jnp.nan)] * len(references)
     last = len(references)
     pairs = tuple((i, i) for i in range(last + 1)) + tuple((i, last) for i in range(last))
     planes, sums = (*references, distorted), 0.0
@@ -78,7 +78,7 @@ def _information(var_x: jax.Array, var_y: jax.Array, covariance: jax.Array) -> j
 
 def _halve(x: jax.Array, weights: np.ndarray) -> jax.Array:
     """Every second sample, from the first, of the valid part of `x` filtered with the window."""
-    return stage(lambda y: _filter_half(y, weights, -1), stage(lambda y: _filter_half(y, weights, -2), x))
+    return stage(lambda y: _filter_half(y, weights, -1), stage(lambda y: _filter_half(real(y), weights, -2), x))
 
 
 def _filter_half(x: jax.Array, weights: np.ndarray, axis: int) -> jax.Array:

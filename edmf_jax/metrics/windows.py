@@ -14,10 +14,8 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from edmf_jax.filters import correlate1d
-from edmf_jax.metrics.bands import stage
+from edmf_jax.metrics.bands import Planes, stage
 
-Planes = tuple[jax.Array, ...]
 Pairs = tuple[tuple[int, int], ...]
 
 
@@ -36,30 +34,41 @@ def window_moments(planes: Planes, pairs: Pairs, weights: np.ndarray) -> Moments
       pairs: which covariances, as indices into `planes`; `(i, i)` is a variance.
       weights: the window along one axis.
     """
-    columns = stage(lambda *x: _moments_1d(x, pairs, weights, -2), *planes)
+    reach = len(weights) // 2
 
     def across(columns: Moments) -> Moments:
-        of_means = _moments_1d(columns.means, pairs, weights, -1)
-        within = [correlate1d(c, weights, -1) for c in columns.covariances]
-        return Moments(of_means.means, tuple(b + w for b, w in zip(of_means.covariances, within)))
+        return _raw_moments(columns.means, pairs, weights, -1, within=columns.covariances)
 
-    return stage(across, columns)
+    columns = stage(lambda *x: _raw_moments(x, pairs, weights, -2), *planes)
+    columns = stage(lambda *x: _central_moments(x[0], x[1:], pairs, -2, reach), columns, *planes)
+    raw = stage(across, columns)
+    return _central_moments(raw, columns.means, pairs, -1, reach)
 
 
-def _moments_1d(planes: Planes, pairs: Pairs, weights: np.ndarray, axis: int) -> Moments:
-    """The same under a window along one axis."""
+def _raw_moments(planes: Planes, pairs: Pairs, weights: np.ndarray, axis: int, within: Planes = ()) -> Moments:
+    """First and second moments about the middle sample of a window along one axis, `within` added to the second.
+
+    The window is symmetric: two taps share a weight.
+    """
     middle = len(weights) // 2
     length = planes[0].shape[axis] - len(weights) + 1
-    taps = [(i, float(w)) for i, w in enumerate(weights) if i != middle]
-    cut = lambda x, i: jax.lax.slice_in_dim(x, i, i + length, axis=axis % x.ndim)
-    centres = [cut(x, middle) for x in planes]
-    offsets = [[cut(x, i) - centre for i, _ in taps] for x, centre in zip(planes, centres)]
+    tap = lambda x, i: jax.lax.slice_in_dim(x, middle + i, middle + i + length, axis=axis % x.ndim)
+    shifts = [0.0] * len(planes)
+    squares = [float(weights[middle]) * tap(x, 0) for x in within] or [0.0] * len(pairs)
+    for distance in range(1, middle + 1):
+        weight = float(weights[middle + distance])
+        right, left = ([tap(x, i) - tap(x, 0) for x in planes] for i in (distance, -distance))
+        shifts = [s + weight * (r + l) for s, r, l in zip(shifts, right, left)]
+        products = [right[i] * right[j] + left[i] * left[j] for i, j in pairs]
+        if within:
+            products = [p + (tap(x, distance) + tap(x, -distance)) for p, x in zip(products, within)]
+        squares = [s + weight * p for s, p in zip(squares, products)]
+    return Moments(tuple(shifts), tuple(squares))
 
-    def weighted(terms: list[jax.Array]) -> jax.Array:
-        products = [w * term for (_, w), term in zip(taps, terms)]
-        return sum(products[1:], products[0])
 
-    shifts = [weighted(d) for d in offsets]
-    squares = [weighted([p * q for p, q in zip(offsets[i], offsets[j])]) for i, j in pairs]
-    means = tuple(centre + shift for centre, shift in zip(centres, shifts))
-    return Moments(means, tuple(s - shifts[i] * shifts[j] for s, (i, j) in zip(squares, pairs)))
+def _central_moments(raw: Moments, planes: Planes, pairs: Pairs, axis: int, reach: int) -> Moments:
+    """Means and (co)variances from the moments about the middle samples of `planes`."""
+    middles = [jax.lax.slice_in_dim(x, reach, x.shape[axis] - reach, axis=axis % x.ndim) for x in planes]
+    means = tuple(middle + shift for middle, shift in zip(middles, raw.means))
+    covariances = tuple(s - raw.means[i] * raw.means[j] for s, (i, j) in zip(raw.covariances, pairs))
+    return Moments(means, covariances)

@@ -56,7 +56,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
       which lies midway: gain_a · gain_b = gamma_a · gamma_b = 1. `reexpose(truth, gain_a,
       gamma_a)` is the truth at A's exposure; its docstring says how exactly.
     - `focus_map` [H, W, 1]: 255 where source A blurs the visible surface less than B, 0
-      where it blurs it more, or equally (which next to never happens).
+      where it blurs it more, or equally (which next to never happens). Within a blur radius
+      outside a near thing's outline following it is not the best one can do: the shot that
+      is focused on the wall shows the haze of the thing there.
     - `attainable` [H, W, 1]: 255 where one of the shots holds the truth: it draws 98 % of
       the pixel or more from surfaces blurred by 0.75 px or less. 0 where no shot does:
       behind the haze that a defocused foreground spreads beyond its outline, and on ground
@@ -70,6 +72,12 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     - `border_a`, `border_b` int32 [4]: rows or columns at the top, bottom, left and right
       that a black registration border touches; zeros but for one source of about 40 % of
       the pairs. The border is in that source only, not in `truth` or the maps.
+
+    **What to expect.** PSNR against `truth` on the 48 training pairs, without borders, on the
+    whole picture / where attainable: mean of the sources 27.4 / 28.1 dB; levelled to the
+    reference with the known exposures, then chosen by the larger spatial frequency over
+    19 x 19 px 32.9 / 38.7 dB, by `focus_map` 33.4 / 44.7 dB, by whichever is nearer to the
+    truth 36.0 dB; chosen by spatial frequency without levelling 29.1 / 31.8 dB.
 
     **Limits.** Layers are flat, so a ball is equally sharp all over; surfaces shine the same
     in both shots; the sources are registered exactly; no motion, no chromatic aberration, no

@@ -44,14 +44,10 @@ def make_pair(seed: int, split: str, index: int, size: tuple[int, int]) -> dict[
         focus.reverse()
     exposures = exposure.sample_exposures(camera)
     sigma = camera.uniform(*NOISE_LEVELS)
-    distance = _crop(visible_distance(view.layers, view.shape))
-    radii = [LENS.blur_radius_px(distance, focus_mm) for focus_mm in focus]
     shots = [
         shoot(noise, _crop(light * render(view.layers, view.shape, LENS, focus_mm)), settings, sigma)
         for focus_mm, settings in zip(focus, exposures, strict=True)
     ]
-    shares = [sharp_share(view.layers, view.shape, LENS, focus_mm, ATTAINABLE_PX) for focus_mm in focus]
-    attainable = _crop(np.maximum(*shares)) >= ATTAINABLE_SHARE
     borders = [np.zeros(4, np.int32), np.zeros(4, np.int32)]
     if camera.random() < BORDERED:
         which = int(camera.integers(2))
@@ -61,10 +57,7 @@ def make_pair(seed: int, split: str, index: int, size: tuple[int, int]) -> dict[
         "source_a": shots[0],
         "source_b": shots[1],
         "truth": exposure.quantise(exposure.encode(light * truth)),
-        "focus_map": np.where(radii[0] < radii[1], 255, 0).astype(np.uint8)[..., None],
-        "attainable": np.where(attainable, 255, 0).astype(np.uint8)[..., None],
-        "blur_a": _radius_bytes(radii[0]),
-        "blur_b": _radius_bytes(radii[1]),
+        **_maps(view, focus),
         "gain_a": exposures[0].gain,
         "gain_b": exposures[1].gain,
         "gamma_a": exposures[0].gamma,
@@ -110,6 +103,20 @@ def add_border(rng, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return bordered.astype(np.uint8), reach
 
 
+def _maps(view: scene.Scene, focus_mm: list[float]) -> dict[str, np.ndarray]:
+    """What is sharp where, uint8 [H, W, 1] each; `focus_mm` of source A and of B."""
+    distance = _crop(visible_distance(view.layers, view.shape))
+    blur_a, blur_b = (LENS.blur_radius_px(distance, focus) for focus in focus_mm)
+    shares = [sharp_share(view.layers, view.shape, LENS, focus, ATTAINABLE_PX) for focus in focus_mm]
+    attainable = _crop(np.maximum(*shares)) >= ATTAINABLE_SHARE
+    return {
+        "focus_map": _mask_bytes(blur_a < blur_b),
+        "attainable": _mask_bytes(attainable),
+        "blur_a": _radius_bytes(blur_a),
+        "blur_b": _radius_bytes(blur_b),
+    }
+
+
 def _develop(rng, sharp: np.ndarray, night: bool) -> np.float32:
     """The factor on light that gives the all-in-focus picture a good reference exposure.
 
@@ -123,6 +130,10 @@ def _develop(rng, sharp: np.ndarray, night: bool) -> np.float32:
 def _crop(canvas: np.ndarray) -> np.ndarray:
     margin = scene.MARGIN_PX
     return canvas[margin:-margin, margin:-margin]
+
+
+def _mask_bytes(mask: np.ndarray) -> np.ndarray:
+    return np.where(mask, 255, 0).astype(np.uint8)[..., None]
 
 
 def _radius_bytes(radius_px: np.ndarray) -> np.ndarray:
