@@ -35,7 +35,8 @@ def _disk_errors(folder: Path, kept: list[int]) -> Iterator[None]:
     except Exception as error:
         text = str(error)
         full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        if not full and not any(word in text for word in ("No space left", "RESOURCE_EXHAUSTED", "quota", "File too large")):
+        signs = ("No space left", "RESOURCE_EXHAUSTED", "quota", "File too large")
+        if not full and not any(sign in text for sign in signs):
             raise
         last = f"the last good checkpoint is step {kept[-1]}" if kept else "no checkpoint had been saved before"
         raise UserError(f"can't save a checkpoint in {folder}: the disk is full; {last}; free some space and run "

@@ -3,6 +3,7 @@
 import difflib
 import json
 import re
+import runpy
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -38,29 +39,24 @@ def load_config(name: str, overrides: Sequence[str] = ()) -> ConfigDict:
     from absl import flags
     from ml_collections import config_flags
 
-    path = find_config(name)
-    values = flags.FlagValues()  # our own, so that nothing global is defined
-    config_flags.DEFINE_config_file("config", flag_values=values)
-    arguments = ["edmf", f"--config={path}"]
-    plain = config_flags_free_load(path)
+    config = read_config(find_config(name))
     for text in overrides:
-        _check_override(text, plain)
-        arguments.append(text)
+        _check_override(text, config)
+    values = flags.FlagValues()  # our own, so that nothing global is defined
+    config_flags.DEFINE_config_dict("config", config, flag_values=values)
     try:
-        values(arguments)
+        values(["edmf", *overrides])
     except (flags.Error, TypeError, ValueError) as error:
         raise UserError(f"{' '.join(overrides)}: {str(error).splitlines()[0]}") from error
     return values.config
 
 
-def config_flags_free_load(path: Path) -> ConfigDict:
+def read_config(path: Path) -> ConfigDict:
     """`get_config()` of a file.
 
     Raises:
       UserError: the file can't be run or defines no `get_config`.
     """
-    import runpy
-
     try:
         return runpy.run_path(str(path))["get_config"]()
     except KeyError as error:
@@ -115,6 +111,7 @@ def check_config(config: ConfigDict) -> None:
 
 
 def to_json(config: ConfigDict) -> str:
+    """The configuration as JSON text, keys sorted."""
     return config.to_json_best_effort(indent=2, sort_keys=True)
 
 

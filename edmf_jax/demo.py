@@ -7,7 +7,7 @@ import numpy as np
 
 from edmf_jax.color import luma
 from edmf_jax.config import find_config, load_config
-from edmf_jax.data import open_dataset
+from edmf_jax.data import import_tfds, open_dataset
 from edmf_jax.export import export_run
 from edmf_jax.focus import focus_masks, spatial_frequency
 from edmf_jax.fuse import fuse
@@ -35,7 +35,7 @@ def demo(workdir: str | Path, *, source: str | None = None, allow_missing: bool 
     train(config, folder / "run")
     export_run(folder / "run", folder / "weights")
 
-    pair = next(iter(builder.as_dataset(split="test").take(1).as_numpy_iterator()))
+    pair = first_pair(builder, "test")
     fused = fuse([pair["source_a"], pair["source_b"]], weights=folder / "weights")
     pictures = {"sources' average": average(pair), "fused": fused}
     write_image(folder / "fused.png", fused)
@@ -46,6 +46,12 @@ def demo(workdir: str | Path, *, source: str | None = None, allow_missing: bool 
     return folder
 
 
+def first_pair(builder, split: str) -> dict:
+    """The first example of a split as NumPy arrays."""
+    no_cache = import_tfds().ReadConfig(try_autocache=False)  # a cache that is left half-full warns
+    return next(iter(builder.as_dataset(split=split, read_config=no_cache).as_numpy_iterator()))
+
+
 def average(pair: dict) -> np.ndarray:
     """The plain mean of the sources, what any fusion has to beat: uint8 RGB."""
     return ((pair["source_a"].astype(np.uint16) + pair["source_b"] + 1) // 2).astype(np.uint8)
@@ -53,6 +59,15 @@ def average(pair: dict) -> np.ndarray:
 
 def _plane(image: np.ndarray) -> jnp.ndarray:
     return jnp.asarray(luma(image.astype(np.float32) / 255))
+
+
+def common_frame(pair: dict) -> tuple[slice, slice]:
+    """Rows and columns that both sources show: without the black borders of registration, where they are known."""
+    height, width = pair["source_a"].shape[:2]
+    if "border_a" not in pair:
+        return slice(0, height), slice(0, width)
+    top, bottom, left, right = np.maximum(pair["border_a"], pair["border_b"])
+    return slice(top, height - bottom), slice(left, width - right)
 
 
 def make_sheet(pair: dict, fused: np.ndarray) -> np.ndarray:
@@ -76,13 +91,14 @@ def error_map(image: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 
 def score_table(pair: dict, pictures: dict[str, np.ndarray]) -> str:
-    """A few scores of each picture (luma): against the truth where there is one, else against the sources."""
-    sources = [_plane(pair["source_a"]), _plane(pair["source_b"])]
-    truth = _plane(pair["truth"]) if "truth" in pair else None
+    """A few scores of each picture (luma, where both sources show something), against the truth where there is one."""
+    frame = common_frame(pair)
+    sources = [_plane(pair["source_a"])[frame], _plane(pair["source_b"])[frame]]
+    truth = _plane(pair["truth"])[frame] if "truth" in pair else None
     rows = [f"{'':18}{'sharpness (SF)':>16}{'SSIM to sources':>18}" + ("" if truth is None else f"{'PSNR to truth':>17}"
                                                                            f"{'SSIM to truth':>16}")]
     for name, image in pictures.items():
-        plane = _plane(image)
+        plane = _plane(image)[frame]
         row = f"{name:18}{float(spatial_frequency(plane)):16.4f}{float(sum(ssim(plane, s) for s in sources)) / 2:18.4f}"
         if truth is not None:
             psnr = -10 * np.log10(max(float(jnp.mean((plane - truth) ** 2)), 1e-12))

@@ -24,7 +24,8 @@ def reflect_pad(x: jax.Array, pad: int, axes: tuple[int, ...] = (-2, -1)) -> jax
     for axis in axes:
         size = x.shape[axis]
         if size <= pad:
-            raise ValueError(f"reflect_pad: pad={pad} needs more than {pad} samples on axis {axis}, got shape {x.shape}")
+            raise ValueError(
+                f"reflect_pad: pad={pad} needs more than {pad} samples on axis {axis}, got shape {x.shape}")
         if pad == 0:
             continue
         before = jnp.flip(jax.lax.slice_in_dim(x, 1, pad + 1, axis=axis % x.ndim), axis)
@@ -49,7 +50,7 @@ def gaussian_kernel(size: int, sigma: float) -> np.ndarray:
 
 
 def band_matrix(weights: np.ndarray, length: int) -> np.ndarray:
-    """The matrix M `[length, length − len(weights) + 1]` for which `x @ M` is the valid correlation of x with `weights`."""
+    """M `[length, length − len(weights) + 1]`, for which `x @ M` is the valid correlation of x with `weights`."""
     columns = length - len(weights) + 1
     matrix = np.zeros((length, columns))
     for i, weight in enumerate(weights):

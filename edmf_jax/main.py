@@ -74,7 +74,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     sub = command("fuse", _fuse, "fuse two registered shots into one picture")
     sub.add_argument("shots", nargs="+", metavar="SHOT", help="picture files of one size: A, then B")
-    sub.add_argument("-o", "--output", required=True, metavar="OUT", help="the picture to write; its suffix is its format")
+    sub.add_argument("-o", "--output", required=True, metavar="OUT", help="the picture to write, format by its suffix")
     sub.add_argument("--weights", metavar="DIR-or-NAME", help="what `edmf export` or `edmf import-mufusion` wrote")
     sub.add_argument("--preset", default="paper", help="paper: the whole picture in one piece, as published")
 
@@ -93,7 +93,8 @@ def make_parser() -> argparse.ArgumentParser:
     sub.add_argument("file", metavar="FILE.model")
     sub.add_argument("-o", "--output", required=True, metavar="DIR")
 
-    data = command("data", None, "prepare data sets").add_subparsers(dest="data_command", required=True, metavar="COMMAND")
+    data = command("data", None, "prepare data sets")
+    data = data.add_subparsers(dest="data_command", required=True, metavar="COMMAND")
     sub = data.add_parser("build", help="build a TFDS data set from local files, or download it")
     sub.set_defaults(run=_data_build)
     sub.add_argument("name", nargs="?", default="edmf", help="edmf (default), edmf/as_printed, edmf_synthetic")

@@ -43,7 +43,9 @@ def grid_stride(sizes: np.ndarray, patch_px: int, wanted: int) -> int:
     return low
 
 
-def patch_table(sizes: Sequence[tuple[int, int]], names: Sequence[str], patch_px: int, wanted: int, seed: int) -> np.ndarray:
+def patch_table(
+    sizes: Sequence[tuple[int, int]], names: Sequence[str], patch_px: int, wanted: int, seed: int
+) -> np.ndarray:
     """Draws exactly `wanted` patches: int32 `[wanted, 3]` of (image index, top, left), in image order.
 
     Args:

@@ -102,10 +102,12 @@ def check_memory(config: ConfigDict, layout: Layout, mesh: Mesh) -> None:
         free = psutil.virtual_memory().available / jax.local_device_count()
     if needed > free:
         fits = int(layout.patches * free / needed)
+        enough = -(-needed * mesh.size // free)
         raise UserError(
             f"the memory bank takes {needed / 1e9:.1f} GB on each of {mesh.size} devices ({layout.patches} patches × "
             f"{config.memory.slots + 1} slots × {config.data.patch_px}² bytes), {free / 1e9:.1f} GB are free: set "
-            f"data.patches to less than {fits} (or a smaller data.patch_px), or use at least {-(-needed * mesh.size // free):.0f} devices"
+            f"data.patches to less than {fits} (or a smaller data.patch_px), or "
+            f"use at least {enough:.0f} devices"
         )
 
 
@@ -209,5 +211,6 @@ def log_epoch(metrics: MetricsLog, step: int, epoch: int, report: dict, seconds:
 def epoch_line(config: ConfigDict, report: dict, means: dict) -> str:
     """One line about an epoch for a person."""
     held = [e for e in report["held_epochs"] if e != memory.EMPTY]
+    verdict = "remembered" if report["admitted"] else "not remembered"
     return (f"epoch {report['epoch']}/{config.train.epochs}  loss {float(means['loss']):.4f}  spatial frequency "
-            f"{report['sharpness']:.5f}  {'remembered' if report['admitted'] else 'not remembered'}, memory: epochs {held}")
+            f"{report['sharpness']:.5f}  {verdict}, memory: epochs {held}")

@@ -47,3 +47,9 @@ def nest(flat: dict, prefix: str = "") -> dict:
             layer, kind = name[len(prefix):].split("/")
             tree.setdefault(layer, {})[kind] = value
     return tree
+
+
+@pytest.fixture(scope="session")
+def data_dir(tmp_path_factory):
+    """A folder for prepared TFDS data, shared by the session's tests."""
+    return tmp_path_factory.mktemp("tfds")

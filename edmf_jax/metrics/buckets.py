@@ -29,10 +29,11 @@ def bucket_size(size_px: int) -> int:
 
 
 def pad_to_bucket(stack: np.ndarray) -> tuple[np.ndarray, Frame]:
-    """`[..., H, W]` padded with zeros at the bottom and right to its bucket, and its true size."""
-    height, width = stack.shape[-2:]
-    padding = [(0, 0)] * (stack.ndim - 2) + [(0, bucket_size(height) - height), (0, bucket_size(width) - width)]
-    return np.pad(stack, padding), Frame(height, width)
+    """Pictures `[pictures, H, W, ...]` padded with zeros at the bottom and right to their bucket, and their true size."""
+    height, width = stack.shape[1:3]
+    padded = np.zeros((len(stack), bucket_size(height), bucket_size(width), *stack.shape[3:]), stack.dtype)
+    padded[:, :height, :width] = stack
+    return padded, Frame(height, width)
 
 
 def _ladder(step: int) -> int:

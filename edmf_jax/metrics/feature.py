@@ -5,10 +5,14 @@ windowed form ("fast FMI"): Haghighat and Razian 2014, DOI 10.1109/ICAICT.2014.7
 Planes are `[..., H, W]` in 0…255; `frame` gives the true size of padded planes.
 """
 
+import functools
+import itertools
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 
-from edmf_jax.metrics.bands import band_totals, stage
+from edmf_jax.metrics.bands import Planes, band_totals, stage
 from edmf_jax.metrics.frames import Frame, real, whole
 from edmf_jax.metrics.gradient import central_differences
 
@@ -62,79 +66,86 @@ def _gradient(x: jax.Array, frame: Frame, magnitude: bool) -> jax.Array:
     return jnp.sqrt(down * down + right * right) if magnitude else right
 
 
+class _Windows(NamedTuple):
+    """Every valid window as a distribution over its nine places, column by column: planes, or nine of them."""
+
+    samples: Planes
+    density: Planes
+    cumulated: Planes
+    spread: jax.Array  # standard deviation of the place, in places
+    flat: jax.Array
+
+
 def _maps(a: jax.Array, b: jax.Array, fused: jax.Array) -> list[jax.Array]:
-    windows_f = stage(_windows, fused)
-    shared = [stage(_normalized_information, stage(_windows, x), windows_f) for x in (a, b)]
+    in_a, in_b, in_f = (_windows(x) for x in (a, b, fused))
+    shared = [stage(_normalized_information, x, in_f, stage(_mixture, x, in_f)) for x in (in_a, in_b)]
     return [shared[0] + shared[1]]
 
 
-def _windows(x: jax.Array) -> jax.Array:
-    """The nine samples of every valid window, column by column: `[9, ..., H−2, W−2]`."""
+def _windows(x: jax.Array) -> _Windows:
     height, width = x.shape[-2] - 2, x.shape[-1] - 2
-    return jnp.stack([x[..., i : i + height, j : j + width] for j in range(WINDOW_PX) for i in range(WINDOW_PX)])
+    cut = lambda i, j: x[..., i : i + height, j : j + width]
+    samples = tuple(cut(i, j) for j in range(WINDOW_PX) for i in range(WINDOW_PX))
+
+    def scale(*samples: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """The smallest sample, and what brings the others, less that, to sum 1; 0 for a constant window."""
+        low = functools.reduce(jnp.minimum, samples)
+        above = sum(x - low for x in samples)
+        return low, jnp.where(above > 0, 1 / jnp.where(above > 0, above, 1), 0)
+
+    def describe(low: jax.Array, factor: jax.Array, *samples: jax.Array) -> _Windows:
+        flat = factor == 0
+        density = tuple(jnp.where(flat, 1 / _PLACES, (x - low) * factor) for x in samples)
+        cumulated = tuple(itertools.accumulate(density))
+        mean = sum(i * p for i, p in enumerate(density))
+        spread = jnp.sqrt(sum(jnp.square(i - mean) * p for i, p in enumerate(density)))
+        return _Windows(samples, density, cumulated, spread, flat)
+
+    return stage(describe, *stage(scale, *samples), *samples)
 
 
-def _normalized_information(x: jax.Array, y: jax.Array) -> jax.Array:
-    """2 I / (H(x) + H(y)) of two sets of windows; 1 where they are equal, 0 where nothing is shared."""
-    p, q = _distribution(x), _distribution(y)
-    cumulated_p, cumulated_q = _cumulate(p), _cumulate(q)
-    correlation = _correlation(x, y, p, q)
-    bound = _frechet_bound(cumulated_p, cumulated_q, correlation < 0)
-    spread = _deviation(p) * _deviation(q)
-    covariance = sum(bound(i).sum(0) for i in range(_PLACES)) - cumulated_p.sum(0) * cumulated_q.sum(0)
+def _mixture(x: _Windows, y: _Windows) -> tuple[jax.Array, jax.Array]:
+    """The share of the Fréchet bound in the joint distribution, and whether it is the lower bound."""
+    p, q = ([d - 1 / _PLACES for d in w.density] for w in (x, y))
+    product = lambda p, q: sum(s * t for s, t in zip(p, q))
+    flat = x.flat | y.flat
+    norm = jnp.sqrt(product(p, p) * product(q, q))
+    correlation = jnp.where(flat, 0, product(p, q) / jnp.where(flat, 1, norm))
+    lower = correlation < 0
+    covariance = sum(_bound(p, q, lower) - p * q for p in x.cumulated for q in y.cumulated)
+    spread = x.spread * y.spread
     usable = (correlation != 0) & (spread > 0) & (covariance != 0)
-    mixture = jnp.where(usable, correlation * spread / jnp.where(usable, covariance, 1), 0)
+    return jnp.where(usable, correlation * spread / jnp.where(usable, covariance, 1), 0), lower
 
-    def add_place(i: jax.Array, value: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+
+def _normalized_information(x: _Windows, y: _Windows, mixture: tuple[jax.Array, jax.Array]) -> jax.Array:
+    """2 I / (H(x) + H(y)) of two sets of windows; 1 where they are equal, 0 where nothing is shared."""
+    share, lower = mixture
+
+    # A scan over the places of x: unrolled, its 81 terms compile ten times as long.
+    def add_place(value: tuple[jax.Array, Planes], place: tuple[jax.Array, jax.Array]) -> tuple[tuple, None]:
         entropy, before = value
-        here = bound(i)
-        rise = here - before
-        joint = rise - jnp.concatenate([jnp.zeros_like(rise[:1]), rise[:-1]])
-        joint = mixture * joint + (1 - mixture) * p[i] * q
-        return entropy + _entropy(joint), here
+        p, cumulated_p = place
+        here = tuple(_bound(cumulated_p, q, lower) for q in y.cumulated)
+        rise = [now - then for now, then in zip(here, before)]
+        for q, up, up_before in zip(y.density, rise, [0.0, *rise]):
+            entropy += _surprise(share * (up - up_before) + (1 - share) * (p * q))
+        return (entropy, here), None
 
-    entropy, _ = jax.lax.fori_loop(0, _PLACES, add_place, (jnp.zeros_like(p[0]), jnp.zeros_like(q)))
-    marginal = _entropy(p) + _entropy(q)
-    information = marginal - entropy
-    value = jnp.where(marginal > 0, 2 * information / jnp.where(marginal > 0, marginal, 1), 0)
-    return jnp.where(jnp.all(x == y, axis=0), 1, value)
-
-
-def _distribution(x: jax.Array) -> jax.Array:
-    """Windows rescaled to 0…1, then to sum 1; even where they are constant."""
-    low, high = x.min(0), x.max(0)
-    flat = low == high
-    scaled = jnp.where(flat, 1, (x - low) / jnp.where(flat, 1, high - low))
-    return scaled / scaled.sum(0)
+    zero = jnp.zeros_like(share)
+    places = jnp.stack(x.density), jnp.stack(x.cumulated)
+    (joint_entropy, _), _ = jax.lax.scan(add_place, (zero, (zero,) * _PLACES), places)
+    marginal = sum(_surprise(p) for p in x.density + y.density)
+    value = jnp.where(marginal > 0, 2 * (marginal - joint_entropy) / jnp.where(marginal > 0, marginal, 1), 0)
+    equal = functools.reduce(jnp.logical_and, [p == q for p, q in zip(x.samples, y.samples)])
+    return jnp.where(equal, 1, value)
 
 
-def _cumulate(p: jax.Array) -> jax.Array:
-    sums = [p[0]]
-    for i in range(1, _PLACES):
-        sums.append(sums[-1] + p[i])
-    return jnp.stack(sums)
+def _bound(p: jax.Array, q: jax.Array, lower: jax.Array) -> jax.Array:
+    """The Fréchet bound, upper or lower, of a joint distribution with cumulated marginals p and q."""
+    return jnp.where(lower, jnp.maximum(p + q - 1, 0), jnp.minimum(p, q))
 
 
-def _correlation(x: jax.Array, y: jax.Array, p: jax.Array, q: jax.Array) -> jax.Array:
-    """Pearson's correlation over the nine places; 0 where a window is constant."""
-    flat = (x.min(0) == x.max(0)) | (y.min(0) == y.max(0))
-    p, q = p - 1 / _PLACES, q - 1 / _PLACES
-    norm = jnp.sqrt((p * p).sum(0) * (q * q).sum(0))
-    return jnp.where(flat, 0, (p * q).sum(0) / jnp.where(flat, 1, norm))
-
-
-def _deviation(p: jax.Array) -> jax.Array:
-    """Standard deviation of the place, in places."""
-    place = jnp.arange(_PLACES, dtype=p.dtype).reshape(-1, *[1] * (p.ndim - 1))
-    mean = (place * p).sum(0)
-    return jnp.sqrt((jnp.square(place - mean) * p).sum(0))
-
-
-def _frechet_bound(p: jax.Array, q: jax.Array, lower: jax.Array):
-    """Joint cumulated distribution with place i of p and all of q: the upper bound, or the lower one."""
-    return lambda i: jnp.where(lower, jnp.maximum(p[i] + q - 1, 0), jnp.minimum(p[i], q))
-
-
-def _entropy(p: jax.Array) -> jax.Array:
-    """−Σ p log2 |p| along the first axis; a mixture may have slightly negative entries."""
-    return -(p * jnp.log2(jnp.where(p == 0, 1, jnp.abs(p)))).sum(0)
+def _surprise(p: jax.Array) -> jax.Array:
+    """−p log2 |p|; a mixture may have slightly negative entries."""
+    return -p * jnp.log2(jnp.where(p == 0, 1, jnp.abs(p)))

@@ -45,16 +45,15 @@ def average_gradient(x: jax.Array, *, frame: Frame | None = None, textbook: bool
         maps = lambda x: [_steepness(*_differences(x))]
         return band_totals(maps, (x,), frame.shrink(1, 1), halo=1)[0] / frame.shrink(1, 1).pixels
 
-    # Twice the central difference; at the borders, where the padding repeats a pixel, half the one-sided one.
-    tall, wide = _at_border(frame.height, x, -2), _at_border(frame.width, x, -1)
+    tall, wide = _border_factors(x, frame)
+    padded_tall = jnp.pad(tall, [(0, 0)] * (x.ndim - 2) + [(1, 1), (0, 0)])
+    maps = lambda x, tall: [_steepness(*_central(x, tall[..., 1:-1, :], wide))]
+    return band_totals(maps, (replicate(x, frame, 1), padded_tall), frame, halo=2)[0] / frame.shrink(1, 1).pixels
 
-    def maps(x: jax.Array, tall: jax.Array) -> list[jax.Array]:
-        down = (x[..., 2:, 1:-1] - x[..., :-2, 1:-1]) * tall[..., 1:-1, :]
-        right = (x[..., 1:-1, 2:] - x[..., 1:-1, :-2]) * wide
-        return [_steepness(down / 2, right / 2)]
 
-    tall = jnp.pad(tall, [(0, 0)] * (x.ndim - 2) + [(1, 1), (0, 0)])
-    return band_totals(maps, (replicate(x, frame, 1), tall), frame, halo=2)[0] / frame.shrink(1, 1).pixels
+def central_differences(x: jax.Array, frame: Frame) -> tuple[jax.Array, jax.Array]:
+    """MATLAB's `gradient`, down and to the right: central differences, one-sided at the borders of the frame."""
+    return _central(replicate(x, frame, 1), *_border_factors(x, frame))
 
 
 def qabf(
@@ -99,11 +98,26 @@ def _steepness(down: jax.Array, right: jax.Array) -> jax.Array:
     return jnp.sqrt((down * down + right * right) / 2)
 
 
-def _at_border(size: int | jax.Array, x: jax.Array, axis: int) -> jax.Array:
-    """2 at the first and last of `size` samples along `axis`, 1 between, of one sample along the other axis."""
-    shape = (1,) * (x.ndim - 2) + ((x.shape[-2], 1) if axis == -2 else (1, x.shape[-1]))
-    place = jax.lax.broadcasted_iota(jnp.int32, shape, x.ndim + axis)
-    return jnp.where((place == 0) | (place == size - 1), 2.0, 1.0)
+def _central(padded: jax.Array, tall: jax.Array, wide: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Central differences of planes with one repeated pixel all round, where the factors are those of the border."""
+    down = (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]) / 2
+    right = (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]) / 2
+    return down * tall, right * wide
+
+
+def _border_factors(x: jax.Array, frame: Frame) -> tuple[jax.Array, jax.Array]:
+    """2 in the first and last row, 1 between, `[..., H, 1]`, and the same for columns, `[..., 1, W]`.
+
+    A central difference that meets a repeated pixel is half the one-sided difference.
+    """
+    batch = (1,) * (x.ndim - 2)
+
+    def factors(shape: tuple[int, ...], size: int | jax.Array, axis: int) -> jax.Array:
+        place = jax.lax.broadcasted_iota(jnp.int32, shape, axis)
+        return jnp.where((place == 0) | (place == size - 1), 2.0, 1.0)
+
+    height, width = x.shape[-2:]
+    return factors((*batch, height, 1), frame.height, x.ndim - 2), factors((*batch, 1, width), frame.width, x.ndim - 1)
 
 
 class _Edges(NamedTuple):

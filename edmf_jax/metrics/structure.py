@@ -43,19 +43,26 @@ def ssim(
       border: "replicate" repeats edge pixels and averages over every pixel, as
         MATLAB; "valid" averages over the windows that lie inside the picture.
     """
-    values = ssim_of_pairs((a, b), fused, frame=frame, dynamic_range=255.0 if textbook else 1.0, border=border)
-    return (values[0] + values[1]) / 2
+    peak = 255.0 if textbook else 1.0
+    to_a, to_b = mean_similarity((a, b), fused, frame=frame, dynamic_range=peak, border=border)
+    return (to_a + to_b) / 2
 
 
-def ssim_of_pairs(
+def mean_similarity(
     references: Planes,
     image: jax.Array,
     *,
     frame: Frame | None = None,
     dynamic_range: float = 255.0,
     border: str = "replicate",
+    luminance: bool = True,
 ) -> jax.Array:
-    """Mean SSIM of `image` to each of the references, `[references, ...]`; their moments are shared.
+    """Mean SSIM of `image` to each of the references, `[references, ...]`; its own moments are computed once.
+
+    Args:
+      references, image, frame, border: as in `ssim`.
+      dynamic_range: L; the constants are (0.01 L)² and (0.03 L)².
+      luminance: False leaves out the luminance factor (MS-SSIM's finer scales).
 
     Raises:
       ValueError: an unknown border.
@@ -69,23 +76,23 @@ def ssim_of_pairs(
         planes = tuple(replicate(x, frame, halo // 2) for x in planes)
     else:
         frame = frame.shrink(halo, halo)
-    if min(planes[0].shape[-2:]) < WINDOW_PX:
-        return jnp.full((len(references), *image.shape[:-2]), jnp.nan)
-    maps = lambda *planes: ssim_maps(planes[:-1], planes[-1], dynamic_range)
-    return band_totals(maps, planes, frame, halo) / frame.pixels
-
-
-def ssim_maps(references: Planes, image: jax.Array, dynamic_range: float) -> list[jax.Array]:
-    """SSIM of `image` to each reference about every pixel of the valid region."""
     last = len(references)
+    if min(planes[0].shape[-2:]) < WINDOW_PX:
+        return jnp.full((last, *image.shape[:-2]), jnp.nan)
     pairs = tuple((i, i) for i in range(last + 1)) + tuple((i, last) for i in range(last))
-    weights = gaussian_kernel(WINDOW_PX, SIGMA_PX)
-    means, covariances = window_moments((*references, image), pairs, weights)
-    c1, c2 = (K1 * dynamic_range) ** 2, (K2 * dynamic_range) ** 2
-    variances, shared = covariances[: last + 1], covariances[last + 1 :]
-    return [
-        _similarity(means[i], means[last], variances[i], variances[last], shared[i], c1, c2) for i in range(last)
-    ]
+    constants = (K1 * dynamic_range) ** 2, (K2 * dynamic_range) ** 2
+
+    def maps(*planes: jax.Array) -> list[jax.Array]:
+        means, covariances = window_moments(planes, pairs, gaussian_kernel(WINDOW_PX, SIGMA_PX))
+        variances, shared = covariances[: last + 1], covariances[last + 1 :]
+        if not luminance:
+            means = (0.0,) * (last + 1)
+        return [
+            _similarity(means[i], means[last], variances[i], variances[last], shared[i], *constants)
+            for i in range(last)
+        ]
+
+    return band_totals(maps, planes, frame, halo) / frame.pixels
 
 
 def yang_quality(a: jax.Array, b: jax.Array, fused: jax.Array, *, frame: Frame | None = None) -> jax.Array:

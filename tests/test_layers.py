@@ -1,0 +1,70 @@
+"""Imports point down only: a module imports modules of lower layers, or of its own where that is said."""
+
+import ast
+import subprocess
+import sys
+
+from conftest import ROOT
+
+# From the top; what shares a line may not import its neighbours unless named in SAME_LAYER.
+LAYERS = [
+    "main",
+    "demo",
+    "train evaluate report export",
+    "workdir fuse baselines",
+    "data checkpoint config weights mufusion tables",
+    "images interrupt runtime sheet statistics",
+    "steps",
+    "state losses",
+    "model memory metrics registration patches",
+    "color filters focus ssim errors",
+]
+SAME_LAYER = {("ssim", "filters"), ("focus", "filters"), ("mufusion", "weights"), ("losses", "state")}
+
+
+def imports_of(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            if node.module == "edmf_jax":
+                yield from (alias.name for alias in node.names)
+            elif node.module.startswith("edmf_jax."):
+                yield node.module.split(".")[1]
+            elif node.module.split(".")[0] == "tfds_edmf":
+                yield "tfds_edmf"
+        elif isinstance(node, ast.Import):
+            yield from (a.name.split(".")[1] for a in node.names if a.name.startswith("edmf_jax."))
+
+
+def rank():
+    return {name: len(LAYERS) - i for i, line in enumerate(LAYERS) for name in line.split()}
+
+
+def test_imports_point_down():
+    ranks = rank()
+    wrong = []
+    for path in sorted((ROOT / "edmf_jax").glob("*.py")):
+        name = path.stem
+        if name == "__init__":
+            continue
+        assert name in ranks, f"edmf_jax/{name}.py has no place in LAYERS"
+        for other in imports_of(path):
+            if other == "tfds_edmf":
+                if name not in ("data", "main"):
+                    wrong.append(f"{name} imports tfds_edmf")
+            elif ranks[other] >= ranks[name] and (name, other) not in SAME_LAYER:
+                wrong.append(f"{name} imports {other}")
+    assert not wrong
+
+
+def test_the_data_sets_do_not_import_the_package():
+    for path in (ROOT / "tfds_edmf").rglob("*.py"):
+        assert "edmf_jax" not in {a for a in ast.unparse(ast.parse(path.read_text())).split() if a == "edmf_jax"}, path
+        assert not [name for name in imports_of(path) if name != "tfds_edmf"], path
+
+
+def test_importing_does_nothing_and_fusing_needs_no_tensorflow():
+    code = ("import sys, edmf_jax, edmf_jax.fuse, edmf_jax.weights; "
+            "print([m for m in ('tensorflow', 'tensorflow_datasets', 'orbax') if m in sys.modules])")
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+    assert out.stderr == ""

@@ -1,0 +1,209 @@
+"""The pmapped step: the same on 1, 2 and 4 devices, equal to the reference, one compile, the bank in place."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from conftest import nest
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from edmf_jax import losses, memory, model, state, steps
+from edmf_jax.data import Pair, TrainingSet, luma_levels, put_sources
+from edmf_jax.patches import Layout, patch_table
+from edmf_jax.state import DEVICES, TrainState
+
+
+def make_mesh(devices: int) -> Mesh:
+    return Mesh(np.array(jax.devices()[:devices]), (DEVICES,))
+
+
+class Rig:
+    """A small training set on some devices, with the compiled steps."""
+
+    def __init__(self, devices, *, patches=13, shards=4, batch=4, patch_px=32, learning_rate=1e-4, pairs=None):
+        rng = np.random.default_rng(7)
+        if pairs is None:
+            sizes = [(70, 81), (41, 64), (48, 35)]
+            pairs = [Pair(i, rng.integers(0, 256, (2, *size)).astype(np.uint8)) for i, size in enumerate(sizes)]
+        sizes = [p.luma.shape[1:] for p in pairs]
+        table = patch_table(sizes, [str(p.id) for p in pairs], patch_px, patches, 0)
+        self.layout = Layout(patches, shards, batch)
+        self.training_set = TrainingSet(pairs, table, self.layout, patch_px)
+        self.mesh = make_mesh(devices)
+        self.sources = put_sources(self.training_set, self.mesh)
+        net, adam = model.make_model(16), optax.adam(learning_rate)
+        self.recipe = steps.Recipe(net, adam, losses.Coefficients(), 19, patch_px, self.layout)
+        # pmap takes the first devices: as many as the leading axis is long.
+        self.train_step, self.epoch_end = steps.make_train_step(self.recipe), steps.make_epoch_end(self.recipe)
+
+    def fresh_state(self, params=None):
+        params = model.init_params(self.recipe.model, jax.random.key(0)) if params is None else params
+        bank = memory.init_bank(self.layout.places, 4, self.recipe.patch_px)
+        logical = TrainState(jnp.zeros((), jnp.int32), params, self.recipe.optimizer.init(params), bank)
+        placed = state.to_devices(logical, self.mesh.size)
+        copy = jax.tree.map(np.array, placed)  # never donate what jit or the test may hold
+        return jax.device_put(copy, state.shardings(self.mesh, copy))
+
+    def order(self, epoch):
+        order = self.layout.device_order(3, epoch, self.mesh.size)
+        return jax.device_put(order, NamedSharding(self.mesh, PartitionSpec(DEVICES)))
+
+    def epochs(self, count):
+        """Plays epochs from a fresh state; returns it, every batch's means and every epoch's report."""
+        current, means, reports = self.fresh_state(), [], []
+        for epoch in range(count):
+            order = self.order(epoch)
+            for _ in range(self.layout.steps_per_epoch):
+                current, mean = self.train_step(current, self.sources, order)
+                means.append(jax.device_get(mean))
+            current, report = self.epoch_end(current, self.sources)
+            reports.append(jax.device_get(report))
+        return current, means, reports
+
+
+@pytest.fixture(scope="module")
+def single():
+    rig = Rig(1)
+    return rig, *rig.epochs(6)
+
+
+@pytest.mark.parametrize("devices", [2, 4])
+def test_devices_agree(single, devices):
+    _, state_1, means_1, reports_1 = single
+    state_n, means_n, reports_n = Rig(devices).epochs(6)
+    for one, many in zip(means_1, means_n, strict=True):
+        # Sums in another order differ in the last bits, and a rounded grey level then differs by one.
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-5), one, many)
+    for one, many in zip(reports_1, reports_n, strict=True):
+        assert bool(one["admitted"]) == bool(many["admitted"])
+        np.testing.assert_array_equal(one["held_epochs"], many["held_epochs"])
+        assert float(one["sharpness"]) == pytest.approx(float(many["sharpness"]), rel=1e-4)
+    images_1, images_n = (np.asarray(state.to_logical(s).bank.images, int) for s in (state_1, state_n))
+    assert np.abs(images_1 - images_n).max() <= 2
+
+
+def test_the_bank_holds_what_the_network_put_out(single):
+    """After an epoch of learning rate 0, every remembered plane is the network's output, with its scores."""
+    rig = Rig(2, learning_rate=0.0)
+    fresh = rig.fresh_state()
+    params = jax.device_get(fresh.params)
+    order = rig.order(0)
+    for _ in range(rig.layout.steps_per_epoch):
+        fresh, _ = rig.train_step(fresh, rig.sources, order)
+    after, report = rig.epoch_end(fresh, rig.sources)
+    bank = jax.device_get(state.to_logical(after).bank)
+    place = rig.layout.place_of_patch()
+    cut = [rig.training_set.pairs[i].luma[:, y : y + 32, x : x + 32] for i, y, x in rig.training_set.table]
+    planes = jnp.asarray(np.stack(cut), jnp.float32) / 255
+    output = model.fuse_luma(rig.recipe.model, params, planes[:, 0], planes[:, 1])
+    levels = memory.quantise(output)
+    slot = int(bank.slots[0])
+    assert np.abs(bank.images[place, slot].astype(int) - np.asarray(levels, int)).max() <= 1
+    kept = memory.dequantise(jnp.asarray(bank.images[place, slot]))
+    np.testing.assert_allclose(bank.scores[place, slot], losses.source_score(kept, planes), rtol=1e-4)
+    assert float(report["sharpness"]) == pytest.approx(float(bank.sharpness[place, slot].mean()), rel=1e-5)
+    empty = np.setdiff1d(np.arange(rig.layout.places), place)
+    assert bank.images[empty].max() == 0
+
+
+def test_first_epoch_has_ratio_one_and_four_remembered_ones_share(single):
+    _, _, means, _ = single
+    per_epoch = single[0].layout.steps_per_epoch
+    assert float(means[0]["ratio"]) == 1
+    assert float(np.max(means[0]["memory_ratios"])) == 0
+    last = means[-1]
+    assert per_epoch == 4
+    assert float(last["ratio"]) + float(last["memory_ratios"].sum()) == pytest.approx(1, rel=1e-5)
+    assert float(last["memory_ratios"].min()) > 0
+
+
+def test_padding_has_no_weight(single):
+    """13 patches in 4 shards of 4 places: the last batch holds one patch, and its means are that patch's."""
+    rig = single[0]
+    order = rig.layout.epoch_order(3, 0)
+    assert [(o >= 0).sum() for o in order] == [4, 4, 4, 1]
+    current = rig.fresh_state()
+    layout_order = rig.order(0)
+    for _ in range(3):
+        current, _ = rig.train_step(current, rig.sources, layout_order)
+    params = jax.device_get(current.params)
+    _, means = rig.train_step(current, rig.sources, layout_order)
+    patch = int(np.flatnonzero(rig.layout.place_of_patch() == order[3].max())[0])
+    image, top, left = rig.training_set.table[patch]
+    cut = rig.training_set.pairs[image].luma[None, :, top : top + 32, left : left + 32]
+    planes = jnp.asarray(cut, jnp.float32) / 255
+    output = model.fuse_luma(rig.recipe.model, params, planes[:, 0], planes[:, 1])
+    masks = jnp.stack(steps.focus_masks(planes[:, 0], planes[:, 1], 19), 1)
+    expected = losses.weighted_sum(losses.current_loss(output, planes, masks), losses.Coefficients())
+    assert float(means["loss"]) == pytest.approx(float(expected[0]), rel=1e-5)
+
+
+def test_nothing_is_compiled_after_the_first_epoch(single):
+    rig = single[0]
+    compiled = []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, *_, **__: compiled.append(event) if "backend_compile" in event else None)
+    try:
+        jax.jit(lambda x: x + 41)(1)
+        assert compiled, "the listener hears nothing: has the event been renamed?"
+        current, order, orders = rig.fresh_state(), rig.order(0), [rig.order(e) for e in (1, 2)]
+        current, _ = rig.train_step(current, rig.sources, order)
+        current, _ = rig.epoch_end(current, rig.sources)
+        compiled.clear()
+        for order in orders:
+            for _ in range(rig.layout.steps_per_epoch):
+                current, _ = rig.train_step(current, rig.sources, order)
+            current, _ = rig.epoch_end(current, rig.sources)
+        assert compiled == []
+    finally:
+        jax.monitoring.clear_event_listeners()
+
+
+def test_the_bank_is_updated_in_place():
+    """The compiled step aliases its state: it takes no second copy of the bank."""
+    rig = Rig(1)
+    fresh = rig.fresh_state()
+    compiled = rig.train_step.lower(fresh, rig.sources, rig.order(0)).compile()
+    bank = fresh.bank.images.nbytes
+    analysis = compiled.memory_analysis()
+    assert analysis.alias_size_in_bytes >= bank
+    assert fresh.bank.images.is_deleted() is False
+    rig.train_step(fresh, rig.sources, rig.order(0))
+    assert fresh.bank.images.is_deleted()
+
+
+def test_the_step_equals_the_independent_one(reference):
+    """The whole pmapped step on the reference's patches: same loss parts, ratios and loss after Adam steps."""
+    data = reference("train_step")
+    pairs = [Pair(i, planes) for i, planes in enumerate(data["sources"])]
+    rig = Rig(1, patches=4, shards=1, batch=4, patch_px=64, pairs=pairs)
+    fresh = rig.fresh_state(jax.tree.map(jnp.asarray, nest(data, "param/")))
+    planes = jnp.asarray(data["sources"], jnp.float32) / 255
+    remembered = jnp.asarray(data["memory"])
+    bank = fresh.bank
+    images = np.zeros((1, 4, 5, 64, 64), np.uint8)
+    images[0, :, :2] = data["memory"]
+    scores = np.zeros((1, 4, 5), np.float32)
+    scores[0, :, :2] = jax.vmap(losses.source_score, (1, None), 1)(memory.dequantise(remembered), planes)
+    bank = memory.MemoryBank(images, scores, np.asarray(bank.sharpness), np.arange(4, dtype=np.int32),
+                             np.array([1, 2, -1, -1], np.int32), np.zeros(4, np.float32), np.int32(4))
+    start = jax.tree.map(np.array, TrainState(fresh.step, fresh.params, fresh.opt_state, bank))
+    current = jax.device_put(start, state.shardings(rig.mesh, start))
+    values = []
+    for i in range(4):
+        current, means = rig.train_step(current, rig.sources, rig.order(i))
+        values.append(float(means["loss"]))
+        if i == 0:
+            np.testing.assert_allclose(means["memory_ratios"][:2], data["ratios"][:, 1:].mean(0), rtol=1e-5)
+            assert float(means["current_ssim"]) == pytest.approx(data["current_ssim"].mean(), rel=1e-5)
+    np.testing.assert_allclose(values, data["loss_after_adam_steps"], rtol=1e-5)
+
+
+def test_luma_levels_are_exact():
+    image = np.array([[[255, 255, 255], [0, 0, 0], [255, 0, 0], [0, 255, 0], [0, 0, 255], [10, 20, 30]]], np.uint8)
+    np.testing.assert_array_equal(luma_levels(image), [[255, 0, 76, 150, 29, 18]])
+    grey = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    assert luma_levels(grey) is grey
+    with pytest.raises(ValueError, match="uint16"):
+        luma_levels(grey.astype(np.uint16))

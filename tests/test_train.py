@@ -1,0 +1,184 @@
+"""Whole runs: the log, resuming bit for bit, interruption, refusals."""
+
+import dataclasses
+import json
+import signal
+
+import jax
+import numpy as np
+import pytest
+from runs import tiny_config
+
+from edmf_jax import state
+from edmf_jax import train as train_module
+from edmf_jax.checkpoint import Checkpoints
+from edmf_jax.errors import UserError
+from edmf_jax.export import export_run
+from edmf_jax.interrupt import Interrupted
+from edmf_jax.train import train
+from edmf_jax.weights import load_weights
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, data_dir):
+    """A finished run of three epochs on four devices: its folder, final state and printed lines."""
+    folder, lines = tmp_path_factory.mktemp("run"), []
+    final = train(tiny_config(data_dir), folder, log=lines.append)
+    return folder, final, lines
+
+
+def records(folder):
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def assert_same(a, b):
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def test_the_log_tells_everything(run):
+    folder, final, lines = run
+    steps = [r for r in records(folder) if "event" not in r]
+    ends = [r for r in records(folder) if r.get("event") == "epoch_end"]
+    assert [r["step"] for r in steps] == list(range(1, 13))
+    assert [r["step"] for r in ends] == [4, 8, 12]
+    assert {"loss", "current_pixel", "current_grad", "current_ssim", "memory_pixel", "memory_grad", "memory_ssim",
+            "score", "ratio", "memory_ratios", "patches_per_second", "epoch"} <= set(steps[0])
+    assert steps[-1]["patches_per_second"] > 0
+    assert ends[-1]["admitted"] is True
+    assert ends[-1]["held_epochs"] == [1, 2, 3, -1]
+    assert all(np.isfinite(r["loss"]) for r in steps)
+    assert int(final.step) == 12
+    assert any("epoch 3/3" in line for line in lines)
+
+
+def test_the_folder_tells_configuration_and_versions(run):
+    record = json.loads((run[0] / "run.json").read_text())
+    assert record["config"]["data"]["patches"] == 13
+    assert {"jax", "flax", "edmf-jax"} <= set(record["versions"])
+
+
+def test_newest_and_best_are_kept(run):
+    checkpoints = Checkpoints(run[0])
+    sharpness = {r["step"]: r["sharpness"] for r in records(run[0]) if "event" in r}
+    best = max(sharpness, key=sharpness.get)
+    assert checkpoints.best_step() == best
+    assert set(checkpoints.steps) == {8, 12, best}
+    checkpoints.close()
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_a_checkpoint_of_four_devices_restores_on_fewer(run, data_dir, devices, monkeypatch):
+    folder, final, _ = run
+    config = tiny_config(data_dir)
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:devices]), (state.DEVICES,))
+    prepared = train_module.prepare(config, mesh, lambda line: None)
+    checkpoints = Checkpoints(folder)
+    restored = train_module.start(prepared, checkpoints, lambda line: None)
+    checkpoints.close()
+    assert restored.bank.images.sharding.num_devices == devices
+    assert_same(restored, final)
+
+
+def test_finished_run_goes_on_when_more_epochs_are_asked(run, data_dir, tmp_path):
+    """2 epochs, then 3: the same as 3 at once, parameters, optimiser and memory, bit for bit."""
+    config = tiny_config(data_dir, train__epochs=2)
+    train(config, tmp_path, log=lambda line: None)
+    config.train.epochs = 3
+    resumed = train(config, tmp_path, log=lambda line: None)
+    assert_same(resumed, run[1])
+    without_speed = lambda r: {k: v for k, v in r.items() if k not in ("seconds", "patches_per_second")}
+    assert list(map(without_speed, records(tmp_path))) == list(map(without_speed, records(run[0])))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_in_mid_epoch_saves_and_goes_on(run, data_dir, tmp_path, monkeypatch, number):
+    write, stopped = train_module.MetricsLog.write, []
+
+    def write_and_interrupt(self, record):
+        write(self, record)
+        if record["step"] == 6 and not stopped:
+            stopped.append(True)
+            signal.raise_signal(number)
+
+    monkeypatch.setattr(train_module.MetricsLog, "write", write_and_interrupt)
+    before = signal.getsignal(number)
+    with pytest.raises(Interrupted, match="saved at step 6 of 12") as caught:
+        train(tiny_config(data_dir), tmp_path, log=lambda line: None)
+    assert caught.value.signal == number
+    assert signal.getsignal(number) == before
+    lines = []
+    assert_same(train(tiny_config(data_dir), tmp_path, log=lines.append), run[1])
+    assert "going on from step 6 of 12" in lines[-3:] or any("step 6 of 12" in line for line in lines)
+
+
+@pytest.mark.parametrize("format", ["numpy", "orbax"])
+def test_exported_parameters_are_the_runs(run, tmp_path, format):
+    step = export_run(run[0], tmp_path / "weights", format=format)
+    assert step == 12
+    weights = load_weights(tmp_path / "weights")
+    assert_same(weights.params, jax.device_get(run[1].params))
+    assert weights.config["data"]["patches"] == 13
+    assert weights.provenance["step"] == 12
+
+
+def test_export_names_the_steps_that_exist(run, tmp_path):
+    with pytest.raises(UserError, match=r"--step=7: the steps saved are (\d+, )+12"):
+        export_run(run[0], tmp_path / "w", step="7")
+    with pytest.raises(UserError, match="there is no run here"):
+        export_run(tmp_path, tmp_path / "w")
+    assert export_run(run[0], tmp_path / "best", step="best") in (4, 8, 12)
+
+
+def test_another_configuration_is_refused(run, data_dir):
+    config = tiny_config(data_dir, train__learning_rate=5e-4, focus__window_px=7)
+    message = r"focus.window_px \(7 here, 19 there\), train.learning_rate \(0.0005 here, 0.001 there\)"
+    with pytest.raises(UserError, match=message):
+        train(config, run[0])
+
+
+def test_other_data_is_refused(run, data_dir, monkeypatch):
+    monkeypatch.setattr(train_module.TrainingSet, "fingerprint", property(lambda self: "other"))
+    with pytest.raises(UserError, match="began on other pictures"):
+        train(tiny_config(data_dir, train__epochs=9), run[0], log=lambda line: None)
+
+
+def test_a_bank_too_large_is_refused_before_anything_is_read(data_dir, tmp_path):
+    config = tiny_config(data_dir, data__patches=20_000_000, data__patch_px=256)
+    message = r"takes [\d.]+ GB on each of 4 devices.*data.patches to less than \d+.*at least \d+ devices"
+    with pytest.raises(UserError, match=message):
+        train(config, tmp_path / "w")
+
+
+@pytest.mark.parametrize(("fields", "message"), [
+    ({"train__batch": 6}, "train.batch=6 can't be divided among data.logical_shards=4"),
+    ({"data__logical_shards": 2, "train__batch": 4}, "can't be divided among 4 devices"),
+    ({"data__patch_px": 200}, "data.patch_px=200 is larger than image"),
+    ({"data__patch_px": 8}, "at least 16 px"),
+    ({"focus__window_px": 8}, "focus.window_px=8: must be odd"),
+    ({"focus__window_px": 65}, "half of it must be less than data.patch_px=32"),
+    ({"data__patches": 10**6}, "hold only"),
+    ({"data__dataset": "nonesuch"}, "nonesuch"),
+    ({"data__split": "validation"}, "data.split='validation'"),
+    ({"model__dtype": "int8"}, "model.dtype='int8'"),
+    ({"train__epochs": 0}, "train.epochs=0"),
+])
+def test_impossible_configurations_say_why(data_dir, tmp_path, fields, message):
+    with pytest.raises(UserError, match=message):
+        train(tiny_config(data_dir, **fields), tmp_path / "w", log=lambda line: None)
+
+
+def test_the_log_drops_what_lies_past_the_checkpoint_and_torn_lines(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"step": 2}\n{"step": 3}\n{"ste')
+    log = train_module.MetricsLog(tmp_path, 2)
+    log.write({"step": 3, "again": True})
+    assert records(tmp_path) == [{"step": 1}, {"step": 2}, {"step": 3, "again": True}]
+
+
+def test_bfloat16_trains(data_dir, tmp_path):
+    final = train(tiny_config(data_dir, model__dtype="bfloat16", train__epochs=1), tmp_path, log=lambda line: None)
+    assert all(x.dtype == np.float32 for x in jax.tree.leaves(final.params))
+    assert np.isfinite(records(tmp_path)[-2]["loss"])
+
+
+def test_state_is_one_record(run):
+    assert {f.name for f in dataclasses.fields(run[1])} == {"step", "params", "opt_state", "bank"}
