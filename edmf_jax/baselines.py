@@ -36,10 +36,11 @@ def max_sf_pixelwise(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def max_sf(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """`max_sf_pixelwise` with a consistency check of its decision map.
 
-    The majority in 61×61 px decides; then regions of A, and after them regions
-    of B, of less than 1 % of the picture go to the source around them.
+    The majority in 61×61 px (mirrored edges) decides; then regions of A, and after
+    them regions of B, of less than 1 % of the picture go to the source around them.
     """
-    majority = _box_sum(_sharper_in_a(a, b).astype(np.float64), MAJORITY_PX) >= MAJORITY_PX**2 / 2
+    votes = _box_sum(_sharper_in_a(a, b).astype(np.float64), MAJORITY_PX, cv2.BORDER_REFLECT)
+    majority = votes >= MAJORITY_PX**2 / 2
     smallest = SMALL_REGION * majority.size
     return _choose(~_without_small_regions(~_without_small_regions(majority, smallest), smallest), a, b)
 
@@ -114,10 +115,9 @@ def _choose(from_a: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.where(from_a if a.ndim == 2 else from_a[..., None], a, b)
 
 
-def _box_sum(x: np.ndarray, window_px: int) -> np.ndarray:
-    """Sums over squares, edges repeated; exact for integers in float64, so that equal windows are equal."""
-    size = (window_px, window_px)
-    return cv2.boxFilter(x, cv2.CV_64F, size, normalize=False, borderType=cv2.BORDER_REPLICATE)
+def _box_sum(x: np.ndarray, window_px: int, border: int = cv2.BORDER_REPLICATE) -> np.ndarray:
+    """Sums over squares; exact for integers in float64, so that equal windows have equal sums."""
+    return cv2.boxFilter(x, cv2.CV_64F, (window_px, window_px), normalize=False, borderType=border)
 
 
 def _sharper_in_a(a: np.ndarray, b: np.ndarray) -> np.ndarray:

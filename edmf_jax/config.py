@@ -36,19 +36,11 @@ def load_config(name: str, overrides: Sequence[str] = ()) -> ConfigDict:
     Raises:
       UserError: no such file or field (the nearest name is given), or a value of another type.
     """
-    from absl import flags
-    from ml_collections import config_flags
-
     config = read_config(find_config(name))
     for text in overrides:
-        _check_override(text, config)
-    values = flags.FlagValues()  # our own, so that nothing global is defined
-    config_flags.DEFINE_config_dict("config", config, flag_values=values)
-    try:
-        values(["edmf", *overrides])
-    except (flags.Error, TypeError, ValueError) as error:
-        raise UserError(f"{' '.join(overrides)}: {str(error).splitlines()[0]}") from error
-    return values.config
+        section, field, value = _parse_override(text, config)
+        section[field] = value
+    return config
 
 
 def read_config(path: Path) -> ConfigDict:
@@ -74,7 +66,8 @@ def field_names(config: ConfigDict, prefix: str = "") -> Iterator[str]:
             yield f"{prefix}{key}"
 
 
-def _check_override(text: str, config: ConfigDict) -> None:
+def _parse_override(text: str, config: ConfigDict) -> tuple[ConfigDict, str, object]:
+    """`--config.train.batch=8` → the section, the field's name and the value in the field's type."""
     match = re.fullmatch(r"--config\.([\w.]+)=(.*)", text, re.DOTALL)
     if not match:
         raise UserError(f"{text!r} is not understood; fields are set like --config.train.batch=8")
@@ -84,6 +77,20 @@ def _check_override(text: str, config: ConfigDict) -> None:
         leaf = [f for f in fields if f.rsplit(".", 1)[-1] == name.rsplit(".", 1)[-1]]
         hint = (leaf or near or ["train.batch"])[0]
         raise UserError(f"{text}: the configuration has no field {name!r}; did you mean {hint!r}?")
+    *path, field = name.split(".")
+    section = config
+    for part in path:
+        section = section[part]
+    kind = type(section[field])
+    try:
+        return section, field, _READERS[kind](match[2])
+    except (KeyError, ValueError) as error:
+        raise UserError(f"{text}: {name} takes a value of type {kind.__name__}, like {section[field]!r}") from error
+
+
+# Fields are numbers, words and switches; a type that is not here can't be set from the command line.
+_READERS = {int: int, float: float, str: str,
+            bool: lambda word: {"true": True, "1": True, "false": False, "0": False}[word.lower()]}
 
 
 def check_config(config: ConfigDict) -> None:

@@ -10,7 +10,7 @@ import jax
 
 from edmf_jax.model import Conv, FusionNet, fuse_luma
 
-# Samples needed beyond the picture, below and on the right; the padded sides are even, so that half of them is whole.
+# What a picture needs beyond its lower and right edge: two samples at half size, on even padded sides.
 MARGIN_PX = 4
 
 

@@ -11,7 +11,7 @@ LAYERS = [
     "main",
     "demo",
     "train evaluate report export",
-    "workdir fuse baselines",
+    "workdir fuse baselines framed pairs tiling",
     "data checkpoint config weights mufusion tables",
     "images interrupt runtime sheet statistics",
     "steps",

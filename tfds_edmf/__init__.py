@@ -16,8 +16,15 @@ except ImportError as error:
         f'tfds_edmf needs tensorflow and tensorflow-datasets ({error}): pip install "edmf-jax[train]"'
     ) from error
 
+from tfds_edmf.betafusion.betafusion_dataset_builder import Builder as _BetaFusion
 from tfds_edmf.edmf.edmf_dataset_builder import Builder as _Edmf
 from tfds_edmf.edmf_synthetic.edmf_synthetic_dataset_builder import Builder as _EdmfSynthetic
+from tfds_edmf.image_pairs.image_pairs_dataset_builder import Builder as _ImagePairs
+from tfds_edmf.lytro.lytro_dataset_builder import Builder as _Lytro
+from tfds_edmf.mffw.mffw_dataset_builder import Builder as _Mffw
+from tfds_edmf.mfi_whu.mfi_whu_dataset_builder import Builder as _MfiWhu
+from tfds_edmf.road_mf.road_mf_dataset_builder import Builder as _RoadMf
 
-BUILDERS = {cls.name: cls for cls in (_Edmf, _EdmfSynthetic)}
+_ALL = (_Edmf, _EdmfSynthetic, _Lytro, _Mffw, _MfiWhu, _BetaFusion, _RoadMf, _ImagePairs)
+BUILDERS = {cls.name: cls for cls in _ALL}
 """TFDS name -> builder class, for `tfds_edmf.build.build`."""

@@ -5,8 +5,8 @@ needs: the user's own copy of the files, one line about what was built or found 
 quiet reuse of a data set that was built from an incomplete copy.
 
 A builder that reads published files takes `source` and `allow_missing`, and has `left_out`,
-`prepared_from` and `asked_source` (see `edmf.Builder`); one that makes its pictures has none
-of them.
+`prepared_from` and `asked_source` (see `edmf.Builder`), those of `folders.builder` also `stale`,
+and `patterns` where the file names may differ; one that makes its pictures has none of them.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ import inspect
 import io
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import tensorflow_datasets as tfds
 
@@ -25,6 +25,7 @@ def build(
     name: str,
     *,
     source: str | os.PathLike | None = None,
+    patterns: Mapping[str, str | None] | None = None,
     data_dir: str | os.PathLike | None = None,
     allow_missing: bool = False,
     force: bool = False,
@@ -36,6 +37,8 @@ def build(
       name: "edmf", "edmf/as_printed", "edmf_synthetic", …: a key of `tfds_edmf.BUILDERS`, with a
         config where it isn't the default one.
       source: Folder or ZIP archive of the published files; found or downloaded if None.
+      patterns: For "image_pairs" and "road_mf", how the files are named: "a" and "b" -> pattern, and
+        "truth" and "mask" if there are such (see `tfds_edmf.folders.patterns`).
       data_dir: Where TFDS keeps its data sets; TFDS_DATA_DIR or ~/tensorflow_datasets if None.
       allow_missing: Go on with the whole pairs of an incomplete copy. (False leaves it to the
         variable EDMF_ALLOW_MISSING.)
@@ -51,9 +54,17 @@ def build(
         kwargs |= {"source": source, "allow_missing": allow_missing or None}
     elif source is not None:
         raise ValueError(f"source={str(source)!r}: {name} is generated, leave the source out")
+    if "patterns" in inspect.signature(cls.__init__).parameters:
+        kwargs["patterns"] = patterns
+    elif patterns is not None:
+        raise ValueError(f"patterns={dict(patterns)!r}: the files of {name} have fixed names; take image_pairs")
 
     builder = cls(**kwargs)
-    if builder.data_path.exists() and builder.is_prepared() and not force:
+    is_built = builder.data_path.exists() and builder.is_prepared()
+    if is_built and not force and getattr(builder, "stale", False):
+        say(f"The pictures of {builder.prepared_from} changed since {_full_name(builder)} was built: building anew")
+        force = True
+    if is_built and not force:
         _refuse_partial(builder)
         say(f"{_full_name(builder)} is already built at {builder.data_dir}: {_counts(builder)}")
         _mention_other_source(builder, say)
@@ -114,12 +125,13 @@ def _full_name(builder: tfds.core.DatasetBuilder) -> str:
 
 def _counts(builder: tfds.core.DatasetBuilder) -> str:
     """For example: train 360 pairs, test 500 pairs (partial: 90 train pairs left out)."""
-    counts = ", ".join(f"{s} {info.num_examples} pairs" for s, info in builder.info.splits.items())
+    noun = builder.layout.noun if hasattr(builder, "layout") else "pairs"
+    counts = ", ".join(f"{s} {info.num_examples} {noun}" for s, info in builder.info.splits.items())
     left_out = getattr(builder, "left_out", None)
     if not left_out:
         return counts
     lacks = ", ".join(f"{count} {split}" for split, count in left_out.items())
-    return f"{counts} (partial: {lacks} pairs left out)"
+    return f"{counts} (partial: {lacks} {noun} left out)"
 
 
 @contextlib.contextmanager

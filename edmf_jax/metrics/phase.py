@@ -88,30 +88,28 @@ def phase_congruency(x: jax.Array, frame: Frame) -> Features:
 
 
 class _Grid(NamedTuple):
-    """Per frequency of the frame: log of the radius, angle, low-pass × (not the mean), and the mirrored angle."""
+    """Per frequency of the frame, `[W, H]` as spectra: log radius, low-pass without the mean, angle, mirrored angle."""
 
     log_radius: jax.Array
-    angle: jax.Array
     gain: jax.Array
+    angle: jax.Array
     mirrored_angle: jax.Array
 
 
 def _frequency_grid(shape: tuple[int, int], frame: Frame, dtype: jnp.dtype) -> _Grid:
-    cycles = [fourier.frequencies(n, size) for n, size in zip(shape, frame)]
+    cycles = [fourier.frequencies(n, size).astype(dtype) for n, size in zip(shape, frame)]
     # Cycles per pixel; of odd sizes over n − 1, as Kovesi's grid, but for the low-pass.
-    stretched = [c.astype(dtype) / (size - size % 2) for c, size in zip(cycles, frame)]
-    plain = [c.astype(dtype) / size for c, size in zip(cycles, frame)]
+    y, x = (c / (size - size % 2) for c, size in zip(cycles, frame))
     # −k of the Nyquist frequency of an even size is that frequency itself.
-    mirrored = [jnp.where(2 * c == -size, s, -s) for c, s, size in zip(cycles, stretched, frame)]
-    y, x = stretched[0][:, None], stretched[1][None, :]
-    square = jnp.square(y) + jnp.square(x)
+    mirrored_y, mirrored_x = (jnp.where(2 * c == -n, s, -s) for c, s, n in zip(cycles, (y, x), frame))
+    square = jnp.square(x[:, None]) + jnp.square(y[None, :])
     mean = square == 0
-    low_pass = jnp.square(plain[0][:, None]) + jnp.square(plain[1][None, :])
-    gain = 1 / (1 + (low_pass / LOW_PASS**2) ** LOW_PASS_ORDER)
-    gain = blacken(jnp.where(mean, 0, gain), frame)
-    angle = jnp.arctan2(-y, x)
-    mirrored_angle = jnp.arctan2(-mirrored[0][:, None], mirrored[1][None, :])
-    return _Grid(jnp.log(jnp.where(mean, 1, square)) / 2, angle, gain, mirrored_angle)
+    low_y, low_x = (jnp.square(c / size) for c, size in zip(cycles, frame))
+    gain = jnp.where(mean, 0, 1 / (1 + ((low_x[:, None] + low_y[None, :]) / LOW_PASS**2) ** LOW_PASS_ORDER))
+    angle = jnp.arctan2(-y[None, :], x[:, None])
+    mirrored_angle = jnp.arctan2(-mirrored_y[None, :], mirrored_x[:, None])
+    gain = blacken(gain, Frame(frame.width, frame.height))
+    return _Grid(jnp.log(jnp.where(mean, 1, square)) / 2, gain, angle, mirrored_angle)
 
 
 def _oriented_energy(
@@ -153,10 +151,30 @@ def _total(x: jax.Array) -> jax.Array:
 
 
 def _median(x: jax.Array, frame: Frame) -> jax.Array:
-    """The median over the frame, one number per plane."""
-    ordered = jnp.sort(jnp.where(inside(x, frame), x, jnp.inf).reshape(*x.shape[:-2], -1), axis=-1)
-    at = lambda i: jax.lax.dynamic_index_in_dim(ordered, i, axis=-1, keepdims=False)
-    return (at((frame.pixels - 1) // 2) + at(frame.pixels // 2)) / 2
+    """The median over the frame of values ≥ 0, one number per plane.
+
+    By bisection of their bit patterns, which are in the order of the values:
+    on a CPU a tenth of the time of sorting.
+    """
+    integer = jnp.int64 if x.dtype == jnp.float64 else jnp.int32
+    bits = jax.lax.bitcast_convert_type(x, integer)
+    bits = jnp.where(inside(x, frame), bits, jnp.iinfo(integer).max)
+    count = lambda limit: jnp.sum(bits <= limit[..., None, None], axis=(-2, -1))
+
+    def narrow(_, bounds: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        low, high = bounds
+        middle = low + (high - low) // 2
+        enough = count(middle) > (frame.pixels - 1) // 2
+        return jnp.where(enough, low, middle + 1), jnp.where(enough, middle, high)
+
+    batch = x.shape[:-2]
+    bounds = jnp.zeros(batch, integer), jnp.full(batch, jnp.iinfo(integer).max - 1, integer)
+    lower, _ = jax.lax.fori_loop(0, jnp.iinfo(integer).bits, narrow, bounds)
+    # Of an even number of values, the mean of the two in the middle.
+    next_one = jnp.min(jnp.where(bits > lower[..., None, None], bits, jnp.iinfo(integer).max), axis=(-2, -1))
+    upper = jnp.where(count(lower) > frame.pixels // 2, lower, next_one)
+    value = lambda pattern: jax.lax.bitcast_convert_type(pattern, x.dtype)
+    return (value(lower) + value(upper)) / 2
 
 
 def _correlation_total(planes: Planes, masks: list[jax.Array], frame: Frame) -> jax.Array:

@@ -21,6 +21,8 @@ class PictureSet:
     """A pair, or a set of shots, as found: usually one file for each place."""
 
     key: Key
+    name: str
+    """The key as the first of its files says it."""
     files: dict[Slot, list[str]] = dataclasses.field(default_factory=dict)
 
 
@@ -35,6 +37,7 @@ class Layout:
       shots: How many shots a set may have, with the role "shots".
       published: How many sets were published, numbered from 1; None where that isn't known.
       gapless: The numbers run from 1 without gaps, so that a gap is a loss.
+      hint: What to do about a copy with other names, for error messages.
     """
 
     title: str
@@ -42,6 +45,7 @@ class Layout:
     shots: range | None = None
     published: int | None = None
     gapless: bool = False
+    hint: str = ""
 
     def __post_init__(self):
         roles = set(self.patterns)
@@ -74,7 +78,8 @@ class Layout:
         for name in sorted(names):
             for role, pattern in self.compiled.items():
                 if match := pattern.match(name):
-                    picture_set = found.setdefault(match.prefix, {}).setdefault(match.key, PictureSet(match.key))
+                    sets = found.setdefault(match.prefix, {})
+                    picture_set = sets.setdefault(match.key, PictureSet(match.key, match.name))
                     slot = role if match.shot is None else match.shot
                     picture_set.files.setdefault(slot, []).append(name)
                     break

@@ -26,6 +26,8 @@ class Match(NamedTuple):
     """What stands before the pattern's part: "" or "some/folder/"."""
     key: Key
     """Which pair: the number of `{n}` or the text of `{id}`."""
+    name: str
+    """The key as the file says it, "01"; the bare number where the pattern calculates."""
     shot: Key | None
     """Which shot: a number or a capital letter; None in a pattern without `{shot}`."""
 
@@ -90,7 +92,8 @@ class Pattern:
             return None
         (key,) = values.get("n") or values["id"]
         (shot,) = values.get("shot") or (None,)
-        return Match(found["prefix"], key, shot)
+        said = next((found[p.group] for p in self._places if p.field != "shot" and p[2:] == (1, 0)), str(key))
+        return Match(found["prefix"], key, said, shot)
 
     def fill(self, key: Key, shot: Key | None, like: str | None = None) -> str:
         """The file name for a pair; digits are padded as in `like`, a name this pattern fits."""

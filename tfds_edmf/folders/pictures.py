@@ -23,7 +23,7 @@ def keep(data: bytes) -> bytes:
     upright.
 
     Raises:
-      PictureError: no picture, or one with more than 8 bits or with transparency.
+      PictureError: no picture, or one with more than 8 bits or, but for PNG, with transparency.
     """
     if not data:
         raise PictureError("empty")
@@ -60,7 +60,7 @@ def _to_png(pixels: np.ndarray) -> bytes:
     if pixels.dtype != np.uint8:
         raise PictureError(f"pixels of type {pixels.dtype}; convert it to 8 bits per channel")
     if pixels.ndim == 3 and pixels.shape[2] not in (1, 3):
-        raise PictureError("transparency; save it without")
+        raise PictureError("four channels (transparency or CMYK); save it as plain RGB")
     return cv2.imencode(".png", pixels)[1].tobytes()
 
 

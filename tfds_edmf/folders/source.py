@@ -36,8 +36,11 @@ class FolderSource:
         return (self.root / name).read_bytes()
 
     def stamp(self, name: str) -> tuple[int, ...]:
-        """What changes when the file does."""
-        status = (self.root / name).stat()
+        """What changes when the file does; () of a dangling link."""
+        try:
+            status = (self.root / name).stat()
+        except OSError:
+            return ()
         return status.st_size, status.st_mtime_ns
 
 
@@ -111,16 +114,24 @@ def find_sets(source: Source, layout: Layout) -> list[PictureSet]:
     prefixes = _outermost(whole or below)
     if len(prefixes) > 1:
         copies = ", ".join(str(source.root / prefix) for prefix in prefixes)
-        raise SourceError(f"{source.root} holds several copies of {layout.title}, name one of them: {copies}")
+        raise SourceError(
+            f"{source.root} holds several copies of {layout.title}, name one of them: {copies}{layout.hint}"
+        )
     if not prefixes:
         wanted = ", ".join(pattern.text for pattern in layout.compiled.values())
-        archives = sorted(name for name in names if name.lower().endswith(".zip"))[:3]
-        hint = f"; it holds {', '.join(archives)}: unpack that, or name it if it isn't packed itself" * bool(archives)
         raise SourceError(
             f"{source.root} holds no pictures of {layout.title}: files named {wanted} are expected, in it or up to "
-            f"{LEVELS_BELOW} folders below{hint}"
+            f"{LEVELS_BELOW} folders below{_packed(source, names) or layout.hint}"
         )
     return below[prefixes[0]]
+
+
+def _packed(source: Source, names: Iterable[str]) -> str:
+    """A hint where the pictures are probably still packed."""
+    archives = sorted(name for name in names if name.lower().endswith(".zip"))
+    if not archives:
+        return ""
+    return f"; name {source.root / archives[0]} itself" if source.root.is_dir() else f"; {archives[0]} is packed in it"
 
 
 def _outermost(prefixes: Iterable[str]) -> list[str]:

@@ -1,0 +1,1 @@
+"""TFDS builder of `image_pairs`."""

@@ -1,0 +1,1 @@
+"""TFDS builder of `mfi_whu`."""

@@ -1,0 +1,38 @@
+"""MFI-WHU (Zhang et al. 2021, https://doi.org/10.1016/j.inffus.2020.08.022), for TFDS."""
+
+from typing import ClassVar
+
+from tfds_edmf.folders.builder import Config, FolderBuilder
+from tfds_edmf.folders.layout import Layout
+
+
+class Builder(FolderBuilder):
+    """MFI-WHU: 120 pairs made from sharp photographs by blurring a part of each, with the truth.
+
+    Files `source_1/1.jpg`, `source_2/1.jpg` and the sharp photograph `full_clear/1.jpg`, which is
+    the feature `truth`. The three were saved as JPEG separately, so a perfect fusion of the
+    sources is close to the truth, not equal to it.
+
+    Its page says that the sharp photographs come from public data sets, without naming them or
+    any terms: ask the authors before publishing any of it.
+    """
+
+    BUILDER_CONFIGS: ClassVar = [
+        Config(
+            name="pairs",
+            description="The 120 pairs with the truth.",
+            layout=Layout(
+                "MFI-WHU",
+                {"a": "source_1/{n}.jpg", "b": "source_2/{n}.jpg", "truth": "full_clear/{n}.jpg"},
+                published=120,
+            ),
+        )
+    ]
+    HOMEPAGE = "https://github.com/HaoZhang1018/MFI-WHU"
+    CITATION = """@article{zhang2021mff,
+  author = {Zhang, Hao and Le, Zhuliang and Shao, Zhenfeng and Xu, Han and Ma, Jiayi},
+  title = {{MFF-GAN}: An unsupervised generative adversarial network with adaptive and gradient
+    joint constraints for multi-focus image fusion},
+  journal = {Information Fusion}, volume = {66}, pages = {40--53}, year = {2021},
+  doi = {10.1016/j.inffus.2020.08.022}
+}"""
