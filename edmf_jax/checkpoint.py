@@ -21,7 +21,8 @@ BEST_METRIC = "sharpness"
 
 def _orbax():
     # Imported late: it takes a second, and only runs need it.
-    logging.getLogger("absl").setLevel(logging.ERROR)  # it reports every file it writes
+    # It reports every file it writes, and logs as pages of traceback what it raises anyway.
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
     from orbax.checkpoint import v1 as ocp
 
     return ocp
@@ -57,6 +58,7 @@ class Checkpoints:
         ocp = _orbax()
         policies = ocp.training.preservation_policies
         self.folder = Path(workdir).absolute() / "checkpoints"
+        self._failed = False
         keep = [policies.PreserveAll() if keep_last is None else policies.LatestN(keep_last)]
         if keep_best:
             keep.append(policies.BestN(get_metric_fn=lambda m: m[BEST_METRIC], n=keep_best,
@@ -85,7 +87,9 @@ class Checkpoints:
             return
         with _disk_errors(self.folder, steps):
             _check_space(self.folder, state)
+            self._failed = True  # until it has returned
             self._checkpointer.save_checkpointables(step, _parts(state), metrics=metrics)
+            self._failed = False
 
     def restore(self, step: int, like: TrainState) -> TrainState:
         """The state saved at `step`, in the shapes and on the devices of `like` (ShapeDtypeStructs with shardings)."""
@@ -99,7 +103,10 @@ class Checkpoints:
         return jax.tree.map(np.asarray, self._checkpointer.load_checkpointables(step, {"params": like})["params"])
 
     def close(self) -> None:
-        self._checkpointer.close()
+        """Ends orbax's threads."""
+        # A save that failed has raised; orbax raises the same once more when it is closed.
+        with contextlib.suppress(Exception) if self._failed else contextlib.nullcontext():
+            self._checkpointer.close()
 
 
 def _parts(state: TrainState) -> dict:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -116,4 +117,25 @@ def test_asked_to_stop_it_saves_and_says_how_to_go_on(undisturbed, data_dir, tmp
     assert f"--workdir={workdir}" in output
     process = start(workdir, data_dir)
     assert process.communicate(timeout=600) and process.returncode == 0
+    assert_equal(final_params(workdir, tmp_path / "weights"), undisturbed)
+
+
+@pytest.mark.slow
+def test_a_full_disk_leaves_the_last_good_checkpoint(undisturbed, data_dir, tmp_path):
+    """From the first checkpoint on, no file may grow past 50 kB: as if the disk had filled up."""
+    import resource
+
+    workdir = tmp_path / "run"
+    process = start(workdir, data_dir)
+    while process.poll() is None and not (workdir / "checkpoints" / "3").exists():
+        time.sleep(0.001)
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (50_000, 50_000))
+    output = process.communicate(timeout=600)[0]
+    assert process.returncode == 2, output
+    assert "Traceback" not in output, output[-1500:]
+    assert re.search(r"the disk is full; the last good checkpoint is step \d+; free some space", output), output
+    process = start(workdir, data_dir)
+    output = process.communicate(timeout=600)[0]
+    assert process.returncode == 0, output
+    assert "going on from step" in output
     assert_equal(final_params(workdir, tmp_path / "weights"), undisturbed)

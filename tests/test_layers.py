@@ -9,11 +9,14 @@ from conftest import ROOT
 # From the top; what shares a line may not import its neighbours unless named in SAME_LAYER.
 LAYERS = [
     "main",
+    "commands_evaluate",
     "demo",
     "train evaluate report export",
-    "workdir fuse baselines framed pairs tiling",
-    "data checkpoint config weights mufusion tables",
-    "images interrupt runtime sheet statistics",
+    "workdir fuse methods scoring",
+    "tables",
+    "summary pairs",
+    "data checkpoint config weights mufusion baselines tiling scores",
+    "images interrupt runtime sheet statistics framed",
     "steps",
     "state losses",
     "model memory metrics registration patches",
