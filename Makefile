@@ -2,8 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# tests: fake devices are set by tests/conftest.py
-PYTEST := $(BIN)/python -m pytest
+# Two files at a time: XLA compiles on one core mostly. Fake devices are set by tests/conftest.py.
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 .PHONY: demo test test-slow lint clean
 

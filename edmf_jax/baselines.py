@@ -10,7 +10,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from edmf_jax.metrics.color import rgb_to_gray
+from edmf_jax.metrics import rgb_to_gray
 
 SF_WINDOW_PX = 19
 MAJORITY_PX = 61

@@ -5,7 +5,6 @@ import errno
 import logging
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -123,10 +122,3 @@ def _check_space(folder: Path, state: TrainState) -> None:
     # The bank compresses a little at best: a save that may not fit is not begun.
     if free < needed:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Replaces a small text file in one move: a reader sees the old one or the new one."""
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-        file.write(text)
-    os.replace(file.name, path)

@@ -10,9 +10,7 @@ cannot open names outside the code page.
 """
 
 import contextlib
-import errno
 import os
-import secrets
 import struct
 import zlib
 from collections.abc import Iterator
@@ -22,6 +20,7 @@ import cv2
 import numpy as np
 
 from edmf_jax.errors import MissingFileError, UserError
+from edmf_jax.files import replace_file
 
 # Quality 95, and 4:4:4, which keeps the chroma at full resolution.
 _JPEG = (cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
@@ -232,23 +231,4 @@ def write_image(path: str | os.PathLike, image: np.ndarray) -> None:
     if not done:
         raise UserError(f"{path}: {suffix} cannot hold a picture of {image.shape[1]}×{image.shape[0]} px; use .png or "
                         ".tif") from cause
-    _replace_file(path, encoded)
-
-
-def _replace_file(path: Path, data: np.ndarray) -> None:
-    """`data` becomes the file `path`, or the file stays as it was."""
-    target = path.resolve()  # a link keeps pointing where it points
-    temporary = target.with_name(f".edmf-{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    try:
-        try:
-            with open(temporary, "xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, target)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        way_out = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "check its permissions"
-        raise UserError(f"{path}: cannot be written ({error.strerror}); {way_out} or choose another folder") from error
+    replace_file(path, encoded)

@@ -51,7 +51,7 @@ class Method:
     @property
     def entry(self) -> dict[str, Any]:
         """As `evaluation.json` has it."""
-        return {"name": self.name, "slug": self.slug, "spec": self.spec, **self.record}
+        return {"name": self.name, "slug": self.slug, "spec": self.spec, "missing": list(self.missing), **self.record}
 
 
 def make_methods(specs: Sequence[str], ids: Sequence[str], *, tiling: str) -> list[Method]:
@@ -124,7 +124,10 @@ def _from_weights(label: str, spec: str, tiling: str) -> Method:
     params = jax.device_put(weights.params)
 
     def fuse(scene: Scene) -> np.ndarray:
-        return fuse_levels(weights.model, params, scene.a, scene.b, tiling)
+        try:
+            return fuse_levels(weights.model, params, scene.a, scene.b, tiling)
+        except UserError as error:
+            raise UserError(f"--method {spec}, pair {scene.id}: {error}") from error
 
     return Method(label or Path(spec).resolve().name, spec, fuse,
                   record={"sha256": params_sha256(weights.params), "provenance": dict(weights.provenance)})

@@ -8,7 +8,7 @@ import numpy as np
 from edmf_jax.data import import_tfds, open_dataset
 from edmf_jax.errors import UserError
 from edmf_jax.images import decode_image
-from edmf_jax.metrics.color import rgb_to_gray
+from edmf_jax.metrics import rgb_to_gray
 
 _PICTURES = ("source_a", "source_b", "truth")
 
@@ -62,7 +62,7 @@ class Pairs:
         self.has_truth = "truth" in self._pictures
         self.is_color = not gray and all(features[name].shape[-1] == 3 for name in self._pictures)
         self.data_bytes = int(splits[split.partition("[")[0]].num_bytes)
-        self.ids = [_text(row[self._id]) for row in self._rows(())]
+        self.ids = [_text(row[self._id]) for row in self._rows()]
         self._check_ids()
 
     def _check_ids(self) -> None:
@@ -72,17 +72,19 @@ class Pairs:
             if not name or name.startswith(".") or any(c in name for c in "/\\:") or self.ids.count(name) > 1:
                 raise UserError(f"--dataset={self.dataset}: the name {name!r} of a pair can't name a file of its own")
 
-    def _rows(self, pictures: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    def _rows(self) -> Iterator[dict[str, Any]]:
+        """The split's rows, pictures as the bytes of their files."""
         tfds = import_tfds()
-        wanted = tfds.decode.PartialDecoding(
-            {self._id: True, **{name: True for name in pictures}},
-            decoders={name: tfds.decode.SkipDecoding() for name in pictures})
-        rows = self._builder.as_dataset(split=self.split, decoders=wanted, shuffle_files=False)
+        pictures = [name for name, feature in self._builder.info.features.items()
+                    if isinstance(feature, tfds.features.Image)]
+        rows = self._builder.as_dataset(
+            split=self.split, shuffle_files=False, decoders={name: tfds.decode.SkipDecoding() for name in pictures},
+            read_config=tfds.ReadConfig(try_autocache=False))  # the rows are read once
         yield from (rows if self._limit is None else rows.take(self._limit)).as_numpy_iterator()
 
     def records(self) -> Iterator[Record]:
         """The stored files, in order."""
-        for row in self._rows(self._pictures):
+        for row in self._rows():
             yield Record(_text(row[self._id]), {name: row[name] for name in self._pictures})
 
     def decode(self, record: Record) -> Scene:
@@ -94,10 +96,10 @@ class Pairs:
         pictures = {name: decode_image(file, f"{self.dataset} {record.id} {name}")
                     for name, file in record.files.items()}
         for name, picture in pictures.items():
-            shape = pictures["source_a"].shape[:2]
-            if picture.dtype != np.uint8 or picture.shape[:2] != shape:
-                raise UserError(f"{self.dataset} pair {record.id}: {name} is {picture.dtype} {picture.shape[:2]}, source_a "
-                                f"has {shape} (height, width); pairs are 8-bit pictures of one size")
+            size = pictures["source_a"].shape[:2]
+            if picture.dtype != np.uint8 or picture.shape[:2] != size:
+                raise UserError(f"{self.dataset} pair {record.id}: {name} is {picture.dtype} {picture.shape[:2]}, "
+                                f"source_a is {size} (height, width); pairs are 8-bit pictures of one size")
         if self._gray or any(picture.ndim == 2 for picture in pictures.values()):
             pictures = {name: to_gray(picture) for name, picture in pictures.items()}
         return Scene(record.id, pictures["source_a"], pictures["source_b"], pictures.get("truth"))

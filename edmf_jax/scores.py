@@ -5,7 +5,6 @@
     W/METHOD/fused/ID.png  the fused picture that was scored
 """
 
-import contextlib
 import csv
 import importlib.metadata
 import io
@@ -13,14 +12,14 @@ import json
 import math
 import os
 import platform
-import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import cv2
 
 from edmf_jax.errors import UserError
+from edmf_jax.files import disk_errors, replace_file
 
 _PACKAGES = ("edmf-jax", "jax", "jaxlib", "flax", "numpy")
 # What must be the same for scores to stand in one table.
@@ -130,27 +129,6 @@ class Scores:
             file.flush()
             os.fsync(file.fileno())
         self.rows[name] = row
-
-
-@contextlib.contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """A full disk or a missing permission in one line."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(f"{path}: can't be written ({error.strerror or error}); free some space or check the "
-                        "permissions, and go on with the same command") from error
-
-
-def replace_file(path: Path, data: bytes) -> None:
-    """Writes a file whole or not at all."""
-    temporary = path.with_name(f".edmf-{os.getpid()}-{secrets.token_hex(4)}.tmp")
-    with disk_errors(path):
-        try:
-            temporary.write_bytes(data)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
 
 
 def _line(fields: Sequence[str]) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 from edmf_jax.color import fuse_chroma, luma, rgb_to_ycbcr, ycbcr_to_rgb
 from edmf_jax.errors import UserError
 from edmf_jax.framed import MARGIN_PX, fuse_framed
-from edmf_jax.metrics.buckets import bucket_size, pad_to_bucket
+from edmf_jax.metrics import bucket_size, pad_to_bucket
 from edmf_jax.model import MIN_SIDE_PX, FusionNet, fuse_luma
 
 TILINGS = ("whole", "mufusion")

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from edmf_jax.checkpoint import write_atomically
 from edmf_jax.config import differences, to_json
 from edmf_jax.errors import UserError
+from edmf_jax.files import replace_file
 
 # Fields that a resumed run may change: they decide neither the patches nor what a step computes.
 MAY_CHANGE = ("train.epochs", "train.log_every_steps", "checkpoint.", "data.data_dir", "data.allow_missing")
@@ -70,7 +70,7 @@ def write_run(folder: Path, config: ConfigDict, fingerprint: str) -> None:
                         "(the data set was rebuilt?); choose another work folder, or the data of that run")
     record = {"config": json.loads(to_json(config)), "versions": versions(), "data": fingerprint,
               "begun": record["begun"] if record else datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
-    write_atomically(folder / "run.json", json.dumps(record, indent=2) + "\n")
+    replace_file(folder / "run.json", (json.dumps(record, indent=2) + "\n").encode())
 
 
 class MetricsLog:
@@ -86,7 +86,7 @@ class MetricsLog:
                         kept.append(line + "\n")
                 except (ValueError, KeyError):
                     continue  # the line that a killed process was writing
-        write_atomically(self.path, "".join(kept))
+        replace_file(self.path, "".join(kept).encode())
         self._clock: tuple[int, float] | None = None
 
     def write(self, record: dict) -> None:

