@@ -9,7 +9,6 @@ default follows it, so that numbers stay comparable, and `textbook=True` does no
 """
 
 from edmf_jax.metrics.buckets import bucket_size, pad_to_bucket
-from edmf_jax.metrics.color import rgb_to_gray
 from edmf_jax.metrics.contrast import chen_blum_quality
 from edmf_jax.metrics.exposure import mef_ms_ssim, mef_ssim
 from edmf_jax.metrics.feature import feature_mutual_information
@@ -21,6 +20,7 @@ from edmf_jax.metrics.fidelity import (
 )
 from edmf_jax.metrics.frames import Frame
 from edmf_jax.metrics.gradient import average_gradient, qabf, spatial_frequency
+from edmf_jax.metrics.gray import rgb_to_gray
 from edmf_jax.metrics.information import entropy, mutual_information, normalized_mutual_information
 from edmf_jax.metrics.phase import phase_congruency_quality
 from edmf_jax.metrics.structure import ssim, yang_quality
@@ -34,7 +34,7 @@ from edmf_jax.metrics.table import (
     evaluate_padded,
     evaluate_to_truth,
 )
-from edmf_jax.metrics.vif import vif, vifp
+from edmf_jax.metrics.visual_information import vif, vifp
 
 __all__ = [
     "COLOR_TO_TRUTH",

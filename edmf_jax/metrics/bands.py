@@ -27,11 +27,12 @@ def band_totals(function: Callable, planes: Planes, frame: Frame, halo: int = 0)
       frame: where the maps, not the planes, are defined.
       halo: how many rows more the planes have than the maps.
     """
-    on_real = lambda *cut: function(*map(real, cut))
-    maps = jax.eval_shape(on_real, *planes)
+    # As jitted functions these are traced once, not for their shapes and for the loop; the same in `stage`.
+    on_real = jax.jit(lambda *cut: function(*stage(lambda *x: tuple(map(real, x)), *cut)), inline=True)
+    maps = jax.eval_shape(on_real, *_band(planes, halo))
 
     def add(sums: jax.Array, cut: Planes, counted: Callable) -> jax.Array:
-        maps = function(*stage(lambda *x: tuple(map(real, x)), *cut))
+        maps = on_real(*cut)
         kept = [jnp.where(counted(m), m, jnp.zeros((), m.dtype)) for m in maps]
         # Rows first, then their sums: float32 sums of a megapixel need the two stages.
         return sums + jnp.stack([jnp.sum(jnp.sum(m, axis=-1), axis=-1) for m in kept])
@@ -46,7 +47,7 @@ def fold_bands(add: Callable, initial: jax.Array, planes: Planes, frame: Frame, 
     in no earlier band.  The other arguments are those of `band_totals`.
     """
     height = planes[0].shape[-2] - halo
-    rows = min(BAND_ROWS, height)
+    rows = _band(planes, halo)[0].shape[-2] - halo
 
     def add_band(index: jax.Array, value: jax.Array) -> jax.Array:
         first = index * rows
@@ -62,6 +63,12 @@ def fold_bands(add: Callable, initial: jax.Array, planes: Planes, frame: Frame, 
     return jax.lax.fori_loop(0, (frame.height + rows - 1) // rows, add_band, initial)
 
 
+def _band(planes: Planes, halo: int) -> tuple[jax.ShapeDtypeStruct, ...]:
+    """The shapes of a band of the planes."""
+    rows = min(BAND_ROWS + halo, planes[0].shape[-2])
+    return tuple(jax.ShapeDtypeStruct((*x.shape[:-2], rows, x.shape[-1]), x.dtype) for x in planes)
+
+
 def stage(function: Callable, *arrays: jax.Array):
     """`function(*arrays)`, computed and stored as a whole before anything uses it.
 
@@ -73,6 +80,7 @@ def stage(function: Callable, *arrays: jax.Array):
     """
     first = real(jax.tree.leaves(arrays)[0])
     always = first[(0,) * first.ndim] != jnp.finfo(first.dtype).max
+    function = jax.jit(function, inline=True)
     shapes = jax.eval_shape(function, *arrays)
     undefined = lambda *_: jax.tree.map(lambda s: jnp.full(s.shape, jnp.nan, s.dtype), shapes)
     return jax.lax.cond(always, function, undefined, *arrays)

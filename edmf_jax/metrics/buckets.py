@@ -29,7 +29,7 @@ def bucket_size(size_px: int) -> int:
 
 
 def pad_to_bucket(stack: np.ndarray) -> tuple[np.ndarray, Frame]:
-    """Pictures `[pictures, H, W, ...]` padded with zeros at the bottom and right to their bucket, and their true size."""
+    """Pictures `[pictures, H, W, ...]` with zeros at the bottom and right up to their bucket, and their true size."""
     height, width = stack.shape[1:3]
     padded = np.zeros((len(stack), bucket_size(height), bucket_size(width), *stack.shape[3:]), stack.dtype)
     padded[:, :height, :width] = stack

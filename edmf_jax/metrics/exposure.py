@@ -88,7 +88,7 @@ def _quality(a: jax.Array, b: jax.Array, fused: jax.Array) -> jax.Array:
 
 def _patch_weights(aa: jax.Array, bb: jax.Array, ab: jax.Array) -> tuple[jax.Array, jax.Array]:
     """αA, αB of the desired patch from the squared norms and the product of the centred patches."""
-    norm_a, norm_b = jnp.sqrt(aa), jnp.sqrt(bb)
+    norm_a, norm_b = (jnp.sqrt(jnp.maximum(x, 0)) for x in (aa, bb))
     both = jnp.sqrt(jnp.maximum(aa + bb + 2 * ab, 0))
     consistency = (both + _EPS) / (norm_a + norm_b + _EPS)
     # tan(0.95 π/2) is 12.7 already: the limit of 10 also keeps clear of the pole.

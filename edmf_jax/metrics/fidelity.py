@@ -37,15 +37,13 @@ def standard_deviation(x: jax.Array, *, frame: Frame | None = None) -> jax.Array
     """SD, the population standard deviation of the grey levels.
 
     [0, 127.5], higher is better (contrast); 0 for a constant picture.  As a
-    fusion metric: Rao 1997, DOI 10.1088/0957-0233/8/4/002.
+    fusion metric, for instance: Ma, Ma and Li 2019, DOI 10.1016/j.inffus.2018.02.004.
     """
     frame = whole(x) if frame is None else frame
     return jnp.sqrt(_comoments((x,), ((0, 0),), frame)[0] / frame.pixels)
 
 
-def correlation_coefficient(
-    a: jax.Array, b: jax.Array, fused: jax.Array, *, frame: Frame | None = None
-) -> jax.Array:
+def correlation_coefficient(a: jax.Array, b: jax.Array, fused: jax.Array, *, frame: Frame | None = None) -> jax.Array:
     """CC, the mean of Pearson's correlation of the fused picture with each source.
 
     [−1, 1], higher is better; 1 where all three are equal, NaN where one is

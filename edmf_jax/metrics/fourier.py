@@ -11,7 +11,6 @@ need a single transposition, which costs more than a transform.
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.fft import next_fast_len
 
 from edmf_jax.metrics.frames import Frame, fills
 
@@ -40,7 +39,7 @@ def _fft(x: jax.Array, size: int | jax.Array, whole: bool) -> jax.Array:
     if whole:
         return jnp.fft.fft(x)
     length = x.shape[-1]
-    room = next_fast_len(2 * length - 1)
+    room = _smooth_number(2 * length - 1)
     place = jnp.arange(length)
     # exp(−iπ k²/n) has period 2n in k²: taken off as integers.
     phase = (place * place % (2 * size)).astype(x.real.dtype) * (np.pi / size)
@@ -49,3 +48,12 @@ def _fft(x: jax.Array, size: int | jax.Array, whole: bool) -> jax.Array:
     row = lambda y: y.reshape((1,) * (x.ndim - 1) + (-1,))
     convolved = jnp.fft.ifft(jnp.fft.fft(x * row(chirp), room) * row(jnp.fft.fft(kernel)))[..., :length]
     return jnp.where(row(place < size), convolved * row(chirp), 0)
+
+
+def _smooth_number(least: int) -> int:
+    """The smallest number from `least` on without prime factors beyond 5: lengths that transforms are fast for."""
+    rest = least
+    for factor in (2, 3, 5):
+        while rest % factor == 0:
+            rest //= factor
+    return least if rest == 1 else _smooth_number(least + 1)

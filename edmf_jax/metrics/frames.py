@@ -31,7 +31,10 @@ class Frame(NamedTuple):
 
 
 def real(x: jax.Array) -> jax.Array:
-    """Grey levels as floating point numbers; 8-bit planes stay 8-bit until a metric needs them (a quarter of the memory)."""
+    """Grey levels as floating point numbers.
+
+    8-bit planes stay so until a metric needs them: a quarter of the memory.
+    """
     return x if jnp.issubdtype(x.dtype, jnp.floating) else x.astype(float)
 
 

@@ -43,12 +43,14 @@ def average_gradient(x: jax.Array, *, frame: Frame | None = None, textbook: bool
     frame = whole(x) if frame is None else frame
     if textbook:
         maps = lambda x: [_steepness(*_differences(x))]
-        return band_totals(maps, (x,), frame.shrink(1, 1), halo=1)[0] / frame.shrink(1, 1).pixels
-
-    tall, wide = _border_factors(x, frame)
-    padded_tall = jnp.pad(tall, [(0, 0)] * (x.ndim - 2) + [(1, 1), (0, 0)])
-    maps = lambda x, tall: [_steepness(*_central(x, tall[..., 1:-1, :], wide))]
-    return band_totals(maps, (replicate(x, frame, 1), padded_tall), frame, halo=2)[0] / frame.shrink(1, 1).pixels
+        sums = band_totals(maps, (x,), frame.shrink(1, 1), halo=1)
+    else:
+        tall, wide = _border_factors(x, frame)
+        padded_tall = jnp.pad(tall, [(0, 0)] * (x.ndim - 2) + [(1, 1), (0, 0)])
+        maps = lambda x, tall: [_steepness(*_central(x, tall[..., 1:-1, :], wide))]
+        sums = band_totals(maps, (replicate(x, frame, 1), padded_tall), frame, halo=2)
+    cells = frame.shrink(1, 1).pixels
+    return jnp.where(cells > 0, sums[0] / cells, jnp.nan)
 
 
 def central_differences(x: jax.Array, frame: Frame) -> tuple[jax.Array, jax.Array]:
@@ -65,9 +67,10 @@ def qabf(
     the picture's frame counts as an edge to black), for each source X
       G = min(gX, gF) / max(gX, gF),   A = 1 − |αX − αF| / (π/2),
       Q = 0.9994 / (1 + exp(−15 (G − 0.5))) · 0.9879 / (1 + exp(−22 (A − 0.8)))
-    and Qabf = Σ (QA gA + QB gB) / Σ (gA + gB).  [0, 0.987], higher is better;
-    NaN where both sources are black (any other constant has its frame as edge).
-    Xydeas and Petrović 2000, DOI 10.1049/el:20000267.
+    and Qabf = Σ (QA gA + QB gB) / Σ (gA + gB).  [0, 0.9753], higher is better;
+    0.9753 where all three are equal, constants included (their frame is an
+    edge), NaN where both sources are black.  Xydeas and Petrović 2000,
+    DOI 10.1049/el:20000267.
 
     The toolbox of Table 2 has G = gF where gX = gF (so that equal edges
     saturate instead of G = 1), and does not wrap the angle, so that A reaches

@@ -32,13 +32,15 @@ def mutual_information(
     """MI, what the fused picture tells about its sources: I(F, A) + I(F, B), a sum, in bits.
 
     I(F, X) = H(X) + H(F) − H(F, X).  [0, 16] bits, higher is better; 2·EN where
-    all three are equal, 0 where the fused picture or both sources are constant.
+    all three are equal, 0 (see below) where the fused picture or both sources
+    are constant.
     Qu, Zhang and Yan 2002, DOI 10.1049/el:20020212.
 
     The toolbox of the paper's Table 2 counts the joint histogram with indices
     that saturate, so that levels 254 and 255 share a bin there (and not in H(X),
-    H(F)): up to 10⁻³ too high where a picture has 255s.  That is the default;
-    `textbook=True` keeps all 256 levels apart.
+    H(F)): some 10⁻³ too high where a picture has 255s, and above 0 even for a
+    constant fused picture.  That is the default; `textbook=True` keeps all 256
+    levels apart.
     """
     frame = whole(fused) if frame is None else frame
     return sum(_information(joint_histogram(x, fused, frame), merge=not textbook) for x in (a, b))
@@ -95,8 +97,11 @@ def _count(index: Callable, planes: Planes, bins: int, frame: Frame) -> jax.Arra
 
 def entropy_of_counts(counts: jax.Array) -> jax.Array:
     """Shannon entropy in bits of the counts along the last axis; 0·log 0 = 0."""
-    probability = counts / jnp.sum(counts, axis=-1, keepdims=True)
-    return -jnp.sum(probability * jnp.log2(jnp.where(counts > 0, probability, 1)), axis=-1)
+    pixels = jnp.sum(counts, axis=-1, keepdims=True)
+    probability = counts / pixels
+    # A division may be done as a product and miss 1, whose logarithm must be 0.
+    certain = (counts == 0) | (counts == pixels)
+    return jnp.sum(probability * -jnp.log2(jnp.where(certain, 1, probability)), axis=-1)
 
 
 def _information(joint: jax.Array, *, merge: bool = False) -> jax.Array:

@@ -7,10 +7,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from edmf_jax.metrics import contrast, exposure, feature, fidelity, gradient, information, phase, structure, truth, vif
+from edmf_jax.metrics import (
+    contrast,
+    exposure,
+    feature,
+    fidelity,
+    gradient,
+    information,
+    phase,
+    structure,
+    truth,
+    visual_information,
+)
 from edmf_jax.metrics.buckets import pad_to_bucket
-from edmf_jax.metrics.color import rgb_to_gray
 from edmf_jax.metrics.frames import Frame
+from edmf_jax.metrics.gray import rgb_to_gray
 
 
 class Metric(NamedTuple):
@@ -30,7 +41,7 @@ TABLE_2 = (
     Metric("EN", _of_fused(information.entropy), unit="bit"),
     Metric("MI", information.mutual_information, unit="bit"),
     Metric("SF", _of_fused(gradient.spatial_frequency), unit="grey level"),
-    Metric("VIF", vif.vif),
+    Metric("VIF", visual_information.vif),
     Metric("Qabf", gradient.qabf),
     Metric("SSIM", structure.ssim),
     Metric("AG", _of_fused(gradient.average_gradient), unit="grey level"),

@@ -53,13 +53,14 @@ def _raw_moments(planes: Planes, pairs: Pairs, weights: np.ndarray, axis: int, w
     middle = len(weights) // 2
     length = planes[0].shape[axis] - len(weights) + 1
     tap = lambda x, i: jax.lax.slice_in_dim(x, middle + i, middle + i + length, axis=axis % x.ndim)
+    centres = [tap(x, 0) for x in planes]
     shifts = [0.0] * len(planes)
     squares = [float(weights[middle]) * tap(x, 0) for x in within] or [0.0] * len(pairs)
     for distance in range(1, middle + 1):
         weight = float(weights[middle + distance])
-        right, left = ([tap(x, i) - tap(x, 0) for x in planes] for i in (distance, -distance))
-        shifts = [s + weight * (r + l) for s, r, l in zip(shifts, right, left)]
-        products = [right[i] * right[j] + left[i] * left[j] for i, j in pairs]
+        after, before = ([tap(x, i) - c for x, c in zip(planes, centres)] for i in (distance, -distance))
+        shifts = [s + weight * (p + q) for s, p, q in zip(shifts, after, before)]
+        products = [after[i] * after[j] + before[i] * before[j] for i, j in pairs]
         if within:
             products = [p + (tap(x, distance) + tap(x, -distance)) for p, x in zip(products, within)]
         squares = [s + weight * p for s, p in zip(squares, products)]

@@ -51,7 +51,7 @@ def _vifp(references: Planes, distorted: jax.Array, frame: Frame) -> list[jax.Ar
     for scale, size in enumerate(WINDOWS_PX):
         weights = gaussian_kernel(size, size / 5)
         if scale:
-            planes = tuple(_halve(x, weights) for x in planes)
+            planes = tuple(_halve(jnp.stack(planes), weights))
             frame = Frame((frame.height - size + 2) // 2, (frame.width - size + 2) // 2)
 
         def maps(*planes: jax.Array, weights: np.ndarray = weights) -> list[jax.Array]:
@@ -84,5 +84,7 @@ def _halve(x: jax.Array, weights: np.ndarray) -> jax.Array:
 def _filter_half(x: jax.Array, weights: np.ndarray, axis: int) -> jax.Array:
     axis = axis % x.ndim
     length = x.shape[axis] - len(weights) + 1
-    terms = [float(w) * jax.lax.slice_in_dim(x, i, i + length, stride=2, axis=axis) for i, w in enumerate(weights)]
-    return sum(terms[1:], terms[0])
+    tap = lambda i: jax.lax.slice_in_dim(x, i, i + length, stride=2, axis=axis)
+    # About the middle sample: what is flat stays exactly so.
+    middle = tap(len(weights) // 2)
+    return middle + sum(float(w) * (tap(i) - middle) for i, w in enumerate(weights))

@@ -1,0 +1,123 @@
+"""Padding changes no number, and hundreds of sizes cost a dozen compiles."""
+
+import jax
+import jax.numpy as jnp
+import metrics_reference as reference
+import numpy as np
+import pytest
+from conftest import shared_file
+from PIL import Image
+from test_metrics_table2 import make_triple
+
+from edmf_jax import metrics
+from edmf_jax.metrics import bands, fourier, frames
+from edmf_jax.metrics.frames import Frame
+
+QUICK = tuple(m for m in metrics.TABLE_2 if m.name in ("EN", "PSNR"))
+
+
+def test_sizes_go_up_to_the_next_step():
+    sizes = np.arange(1, 4000)
+    steps = np.array([metrics.bucket_size(int(n)) for n in sizes])
+    assert (steps >= sizes).all()
+    assert (np.diff(steps) >= 0).all()
+    assert all(metrics.bucket_size(int(n)) == n for n in set(steps))
+    assert (steps[300:] / sizes[300:]).max() < 1.18
+    with pytest.raises(ValueError, match="size_px=0"):
+        metrics.bucket_size(0)
+
+
+def test_the_paper_test_pairs_cost_a_dozen_compiles():
+    folder = shared_file("data/EDMF/Source_A/bg-A-1.jpg").parent
+    sizes = []
+    for number in range(1, 501):
+        with Image.open(folder / f"bg-A-{number}.jpg") as picture:
+            sizes.append(picture.size)
+    buckets = [tuple(map(metrics.bucket_size, size)) for size in sizes]
+    assert len(set(sizes)) > 190
+    assert len(set(buckets)) <= 12
+    assert np.prod(buckets, axis=1).sum() < 1.15 * np.prod(sizes, axis=1).sum()
+
+
+def test_many_sizes_one_compile(rng):
+    before = metrics.evaluate_padded._cache_size()
+    for height, width in rng.integers(81, 97, (20, 2)):
+        metrics.evaluate(*make_triple(int(height), int(width)), QUICK)
+    assert metrics.evaluate_padded._cache_size() == before + 1
+
+
+def pad_with_noise(triple):
+    """As `pad_to_bucket`, with noise instead of zeros beyond the frame."""
+    padded, frame = metrics.pad_to_bucket(triple)
+    noise = np.random.default_rng(0).integers(0, 256, padded.shape).astype(np.uint8)
+    return np.where(np.arange(padded.shape[1])[:, None] < frame.height, np.where(
+        np.arange(padded.shape[2]) < frame.width, padded, noise), noise), frame  # fmt: skip
+
+
+# Odd height, even width; of buckets that other tests compile.
+CASES = [
+    pytest.param(metrics.TABLE_2, np.stack(make_triple(257, 306)), id="Table 2"),
+    pytest.param(metrics.FURTHER, np.stack(make_triple(45, 74)), id="further"),
+]
+
+
+@pytest.mark.parametrize(("columns", "triple"), CASES)
+def test_what_lies_beyond_the_frame_changes_nothing(columns, triple):
+    black = metrics.evaluate_padded(*metrics.pad_to_bucket(triple), columns)
+    np.testing.assert_array_equal(metrics.evaluate_padded(*pad_with_noise(triple), columns), black)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("columns", "triple"), CASES)
+def test_padded_equals_unpadded(columns, triple):
+    alone = jax.jit(lambda *planes: jnp.stack([m.function(*planes) for m in columns]))(*triple)
+    np.testing.assert_allclose(metrics.evaluate_padded(*pad_with_noise(triple), columns), alone, rtol=3e-6)
+
+
+def test_a_batch_of_different_sizes():
+    triples = [make_triple(45, 74), make_triple(41, 65, seed=1)]
+    padded = jnp.stack([metrics.pad_to_bucket(np.stack(t))[0] for t in triples])
+    frame = Frame(jnp.array([45, 41]), jnp.array([74, 65]))
+    one = lambda stack, frame: jnp.stack(
+        [f(*stack, frame=frame) for f in (metrics.qabf, metrics.psnr, metrics.mutual_information)]
+    )
+    values = jax.jit(jax.vmap(one))(padded, frame)
+    for value, triple in zip(values, triples):
+        expected = [reference.TABLE_2[name](*triple) for name in ("Qabf", "PSNR", "MI")]
+        np.testing.assert_allclose(value, expected, rtol=1e-5)
+
+
+class TestBands:
+    @pytest.mark.parametrize("height", [1, 127, 128, 129, 300])
+    def test_sums_count_every_row_once(self, rng, height):
+        x = rng.integers(0, 256, (2, 300 + 2, 9)).astype(np.uint8)
+        total = bands.band_totals(lambda x: [x[..., 1:-1, :], x[..., 2:, :]], (x,), Frame(height, 7), halo=2)
+        expected = [x[:, i : i + height, :7].sum((1, 2), dtype=int) for i in (1, 2)]
+        np.testing.assert_array_equal(total, expected)
+
+    def test_a_megapixel_in_float32(self, rng):
+        """Naive sums in float32 are off by 10⁻³ here."""
+        x = rng.random((1024, 1024), np.float32) + 100
+        total = bands.band_totals(lambda x: [x], (x,), Frame(1024, 1024))
+        assert float(total[0]) == pytest.approx(x.sum(dtype=np.float64), rel=3e-7)
+
+    def test_stage_changes_nothing(self, rng):
+        x = jnp.asarray(rng.random((5, 6), np.float32))
+        np.testing.assert_array_equal(jax.jit(lambda x: bands.stage(lambda y: 2 * y, x))(x), 2 * x)
+
+
+def test_replicated_edges_are_those_of_the_frame(rng):
+    x = rng.random((2, 7, 9), np.float32)
+    padded = frames.replicate(jnp.asarray(x), Frame(jnp.int32(4), jnp.int32(6)), 2)
+    expected = np.pad(x[:, :4, :6], ((0, 0), (2, 5), (2, 5)), mode="edge")
+    np.testing.assert_array_equal(padded, expected)
+
+
+@pytest.mark.parametrize(("height", "width"), [(12, 15), (9, 8), (1, 5)])
+def test_transforms_of_the_true_size(rng, height, width):
+    x = np.zeros((12, 15), np.float32)
+    x[:height, :width] = rng.random((height, width))
+    frame = Frame(jnp.int32(height), jnp.int32(width))
+    spectrum = fourier.fft2(jnp.asarray(x), frame)
+    np.testing.assert_allclose(spectrum[:width, :height], np.fft.fft2(x[:height, :width]).T, atol=2e-5)
+    np.testing.assert_allclose(fourier.ifft2(spectrum, frame), x, atol=1e-6)
