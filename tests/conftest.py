@@ -1,5 +1,6 @@
 """What every test runs under: fake devices, strict broadcasting, warnings as errors (pyproject.toml)."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -64,3 +65,20 @@ def nest(flat: dict, prefix: str = "") -> dict:
 def data_dir(tmp_path_factory):
     """A folder for prepared TFDS data, shared by the session's tests."""
     return tmp_path_factory.mktemp("tfds")
+
+
+@pytest.fixture
+def tiny_files():
+    """A disk that is full after so many bytes of a file: the limit on the size of this process's files."""
+    resource = pytest.importorskip("resource")
+
+    @contextlib.contextmanager
+    def limited(size):
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    return limited

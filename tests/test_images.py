@@ -1,6 +1,5 @@
 """Codecs: what is read is upright, whole and of the file's depth; what is written is there whole or not at all."""
 
-import contextlib
 import os
 import struct
 import zlib
@@ -17,23 +16,6 @@ from edmf_jax.images import check_target, decode_image, read_image, write_image
 UPRIGHT = {1: lambda x: x, 2: lambda x: x[:, ::-1], 3: lambda x: x[::-1, ::-1], 4: lambda x: x[::-1],
            5: lambda x: x.swapaxes(0, 1), 6: lambda x: np.rot90(x, -1), 7: lambda x: np.rot90(x, 2).swapaxes(0, 1),
            8: lambda x: np.rot90(x)}
-
-
-@pytest.fixture
-def tiny_files():
-    """A disk that is full after so many bytes of a file: the limit on the size of this process's files."""
-    resource = pytest.importorskip("resource")
-
-    @contextlib.contextmanager
-    def limited(size):
-        before = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-        try:
-            yield
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-    return limited
 
 
 def picture(shape=(40, 56, 3), dtype=np.uint8, seed=0):

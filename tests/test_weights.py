@@ -1,6 +1,5 @@
 """Weights folders: what is saved comes back, whatever is damaged is refused, nothing is left half-written."""
 
-import contextlib
 import json
 import os
 import pickle
@@ -232,23 +231,6 @@ def test_shipped_weights_are_found_by_name(params, tmp_path, monkeypatch):
     assert load_weights("edmf").name == load_pretrained("edmf").name == "edmf"
     with pytest.raises(MissingFileError, match=r"version \(edmf\)"):
         load_pretrained("../edmf")
-
-
-@pytest.fixture
-def tiny_files():
-    """A disk that is full after so many bytes of a file: the limit on the size of this process's files."""
-    resource = pytest.importorskip("resource")
-
-    @contextlib.contextmanager
-    def limited(size):
-        before = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-        try:
-            yield
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-    return limited
 
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -1,0 +1,101 @@
+"""The README's commands, run top to bottom in one folder, as a reader would; and its Python."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+
+import cv2
+import jax
+import numpy as np
+import pytest
+from conftest import ROOT, SHARED
+
+from edmf_jax.data import open_dataset
+from edmf_jax.model import init_params, make_model
+from edmf_jax.weights import save_weights
+
+# What a reader's afternoon is too long for, made small: the same commands on the tiny synthetic pairs.
+SMALL = {
+    "train": ["--config.data.dataset=edmf_synthetic/tiny", "--config.data.patches=16", "--config.data.patch_px=32",
+              "--config.train.batch=8", "--config.train.epochs=1"],
+    "evaluate": ["--limit", "1"],
+}
+ELSEWHERE = {  # run by other tests, with the files or the time that they need
+    "make demo": "test_main.py::test_the_demo",
+    "make test": "this",
+    "edmf data build": "test_tfds_edmf.py: on made-up files and on the published ones",
+}
+
+
+def shell_lines() -> list[str]:
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    return [line.split(" #")[0].strip() for line in "".join(blocks).splitlines() if line.strip()]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, data_dir):
+    """A reader's folder: two shots, a folder of near and far shots, weights."""
+    folder = tmp_path_factory.mktemp("reader")
+    rng = np.random.default_rng(0)
+    (folder / "DIR" / "near").mkdir(parents=True)
+    (folder / "DIR" / "far").mkdir()
+    (folder / "made").mkdir()
+    for name in ("A.jpg", "B.jpg", "A.png", "B.png", "FUSED.png", "DIR/near/1.jpg", "DIR/far/1.jpg"):
+        cv2.imwrite(str(folder / name), cv2.GaussianBlur(rng.integers(0, 256, (64, 80, 3), np.uint8), (5, 5), 1))
+    for name, width in (("DIR", 16), ("mufusion", 32)):
+        params = jax.device_get(init_params(make_model(width), jax.random.key(0)))
+        save_weights(folder / "made" / name, params, {"model": {"width": width, "dtype": "float32"}})
+    for file in (folder / "made" / "DIR").iterdir():
+        shutil.copy(file, folder / "DIR")
+    open_dataset("edmf_synthetic/tiny", str(data_dir), log=lambda line: None)
+    return folder
+
+
+def small(words: list[str], data_dir) -> list[str]:
+    """The command with what makes it small."""
+    words = [*words, *SMALL.get(words[1], [])]
+    if words[1] == "train":
+        words = [str(ROOT / w) if w.startswith("configs/") else w for w in words]
+        words.append(f"--config.data.data_dir={data_dir}")
+    if words[1] == "evaluate":
+        # The tiles of MUFusion are 128 px: larger than the tiny pairs.
+        words = [words[0], *("edmf_synthetic" if w == "edmf" else w for w in words[1:]), "--data-dir", str(data_dir)]
+    return words
+
+
+@pytest.mark.slow
+def test_every_command_runs(folder, data_dir):
+    ran = []
+    for line in shell_lines():
+        if any(line.startswith(start) for start in ELSEWHERE):
+            continue
+        words = small(shlex.split(line), data_dir)
+        assert words[0] == "edmf", line
+        if words[1] == "import-mufusion":
+            if not (SHARED / "mufusion").exists():  # the authors' file is not part of the repository
+                shutil.copytree(folder / "made" / "mufusion", folder / "mufusion")
+                continue
+            shutil.copy(SHARED / "mufusion" / "multi-focus.model", folder / words[2])
+        result = subprocess.run([sys.executable, "-m", "edmf_jax.main", *words[1:]], cwd=folder, text=True,
+                                capture_output=True, timeout=600, env={**os.environ, "XLA_FLAGS": ""})
+        assert result.returncode == 0, f"{line}\n{result.stderr}"
+        ran.append(words[1])
+    assert set(ran) >= {"fuse", "train", "export", "metrics", "evaluate"}
+
+
+@pytest.mark.slow
+def test_its_python_runs(folder, data_dir):
+    fusing, loading = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    weights = str(folder / "made" / "mufusion")
+    shots = {"shot_a": np.zeros((32, 40, 3), np.uint8), "shot_b": np.zeros((32, 40, 3), np.uint8)}
+    exec(fusing.replace('"mufusion"', repr(weights)), shots)
+    assert shots["fused"].shape == (32, 40, 3)
+    assert 'tfds.load("edmf", split="train")' in loading  # run on made-up files by test_tfds_edmf.py
+    synthetic = loading.replace('pairs = tfds.load("edmf", split="train")', "").replace(
+        'tfds.load("edmf_synthetic"', f'tfds.load("edmf_synthetic/tiny", data_dir={str(data_dir)!r}')
+    names = {}
+    exec(synthetic, names)
+    assert {"id", "source_a", "source_b", "truth"} <= set(names["synthetic"].element_spec)
