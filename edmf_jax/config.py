@@ -101,6 +101,8 @@ def check_config(config: ConfigDict) -> None:
             section, field = name.split(".")
             raise UserError(f"{name}={config[section][field]!r}: {rule}")
 
+    if config.seed < 0:
+        raise UserError(f"seed={config.seed}: must not be negative")
     need(config.data.patch_px >= 16, "data.patch_px", "the network takes patches of at least 16 px")
     window = config.focus.window_px
     need(window % 2 == 1 and window > 0, "focus.window_px", "must be odd and positive")

@@ -161,6 +161,7 @@ def test_a_bank_too_large_is_refused_before_anything_is_read(data_dir, tmp_path)
     ({"data__split": "validation"}, "data.split='validation'"),
     ({"model__dtype": "int8"}, "model.dtype='int8'"),
     ({"train__epochs": 0}, "train.epochs=0"),
+    ({"seed": -1}, "seed=-1"),
 ])
 def test_impossible_configurations_say_why(data_dir, tmp_path, fields, message):
     with pytest.raises(UserError, match=message):
