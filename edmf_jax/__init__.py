@@ -9,7 +9,7 @@ Importing it imports no jax; a name's module is imported when the name is first 
 import importlib
 
 _PUBLIC = {
-    "fuse": "edmf_jax.fuse",
+    "fuse": "edmf_jax.fusion",
     "load_pretrained": "edmf_jax.weights",
     "load_weights": "edmf_jax.weights",
 }

@@ -10,7 +10,7 @@ from edmf_jax.config import find_config, load_config
 from edmf_jax.data import import_tfds, open_dataset
 from edmf_jax.export import export_run
 from edmf_jax.focus import focus_masks, spatial_frequency
-from edmf_jax.fuse import fuse
+from edmf_jax.fusion import fuse
 from edmf_jax.images import write_image
 from edmf_jax.sheet import contact_sheet
 from edmf_jax.ssim import ssim

@@ -39,7 +39,7 @@ def _train(args, rest):
 
 
 def _fuse(args):
-    from edmf_jax.fuse import fuse_files
+    from edmf_jax.fusion import fuse_files
 
     fuse_files(args.shots, args.output, weights=args.weights, preset=args.preset)
     print(args.output)

@@ -12,7 +12,7 @@ LAYERS = [
     "commands_evaluate",
     "demo",
     "train evaluate report export",
-    "workdir fuse methods scoring",
+    "workdir fusion methods scoring",
     "tables",
     "summary pairs",
     "data checkpoint config weights mufusion baselines tiling scores",
@@ -67,7 +67,7 @@ def test_the_data_sets_do_not_import_the_package():
 
 
 def test_importing_does_nothing_and_fusing_needs_no_tensorflow():
-    code = ("import sys, edmf_jax, edmf_jax.fuse, edmf_jax.weights; "
+    code = ("import sys, edmf_jax, edmf_jax.fusion, edmf_jax.weights; "
             "print([m for m in ('tensorflow', 'tensorflow_datasets', 'orbax') if m in sys.modules])")
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"

@@ -10,7 +10,7 @@ from edmf_jax import tiling
 from edmf_jax.color import luma
 from edmf_jax.errors import UserError
 from edmf_jax.framed import MARGIN_PX, fuse_framed
-from edmf_jax.fuse import fuse
+from edmf_jax.fusion import fuse
 from edmf_jax.images import read_image
 from edmf_jax.model import fuse_luma, init_params, make_model
 from edmf_jax.tiling import fuse_levels, fuse_mufusion, fuse_whole, tile_starts

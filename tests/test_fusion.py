@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from conftest import nest, shared_file
 
-from edmf_jax import fuse as module
+from edmf_jax import fusion as module
 from edmf_jax.errors import MissingFileError, UserError
-from edmf_jax.fuse import fuse, fuse_files, fuse_planes
+from edmf_jax.fusion import fuse, fuse_files, fuse_planes
 from edmf_jax.images import read_image, write_image
 from edmf_jax.model import init_params, make_model
 from edmf_jax.weights import Weights, save_weights
@@ -265,3 +265,12 @@ def test_sources_are_named_in_the_errors(folder):
     refused(folder, "preset 'x' is unknown", preset="x")
     with pytest.raises(UserError, match="got 3; more than two"):
         fuse_files([folder / "a.png"] * 3, folder / "out.png", weights=folder / "w")
+
+
+def test_the_public_name_stays_a_function():
+    """A module of the same name would take its place as soon as it is imported."""
+    import edmf_jax
+
+    for _ in range(2):
+        for name in edmf_jax.__all__:
+            assert callable(getattr(edmf_jax, name)), name
