@@ -105,7 +105,17 @@ def make_parser() -> argparse.ArgumentParser:
     sub.add_argument("file", metavar="FILE.model")
     sub.add_argument("-o", "--output", required=True, metavar="DIR")
 
-    data = command("data", None, "prepare data sets")
+    _add_data_commands(command("data", None, "prepare data sets"))
+    add_commands(command)
+
+    sub = command("demo", _demo, "see all of it in a few minutes: data, training, a fused picture, scores")
+    sub.add_argument("--workdir", default="work/demo", metavar="DIR")
+    sub.add_argument("--source", metavar="DIR-or-ZIP", help="real EDMF pairs instead of the embedded data set")
+    sub.add_argument("--allow-missing", action="store_true", help="go on with the whole pairs of an incomplete copy")
+    return parser
+
+
+def _add_data_commands(data: argparse.ArgumentParser) -> None:
     data = data.add_subparsers(dest="data_command", required=True, metavar="COMMAND")
     sub = data.add_parser("build", help="build a TFDS data set from local files, or download it")
     sub.set_defaults(run=_data_build)
@@ -114,14 +124,6 @@ def make_parser() -> argparse.ArgumentParser:
     sub.add_argument("--data-dir", metavar="DIR", help="where TFDS keeps prepared data (also: TFDS_DATA_DIR)")
     sub.add_argument("--allow-missing", action="store_true", help="go on with the whole pairs of an incomplete copy")
     sub.add_argument("--force", action="store_true", help="build again what is there")
-
-    add_commands(command)
-
-    sub = command("demo", _demo, "see all of it in a few minutes: data, training, a fused picture, scores")
-    sub.add_argument("--workdir", default="work/demo", metavar="DIR")
-    sub.add_argument("--source", metavar="DIR-or-ZIP", help="real EDMF pairs instead of the embedded data set")
-    sub.add_argument("--allow-missing", action="store_true", help="go on with the whole pairs of an incomplete copy")
-    return parser
 
 
 def main(argv: Sequence[str] | None = None) -> int:
