@@ -41,11 +41,17 @@ def get_config() -> ConfigDict:
 
     config.memory = ConfigDict()
     config.memory.slots = 4  # epochs remembered
+    # images: the outputs, on the devices; snapshots: the parameters, outputs recomputed; auto: images where they fit
+    config.memory.kind = "auto"
 
     config.train = ConfigDict()
     config.train.batch = 48  # patches a step, over all devices
     config.train.epochs = 10
     config.train.learning_rate = 1e-4  # Adam
+    config.train.warmup_steps = 0  # in which the rate rises from 0
+    config.train.decay_epochs = 0  # over which the rate falls to 0 along a cosine; 0: it is constant, as in the paper
+    config.train.steps_per_call = 0  # steps in one dispatch to the devices; 0: 1 on a CPU, 16 on an accelerator
+    config.train.diverged_ratio = 20.0  # stop at a loss so many times the median of the last 100; 0: never
     config.train.log_every_steps = 20
 
     config.checkpoint = ConfigDict()

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import SingleDeviceSharding
 
@@ -57,7 +58,7 @@ class Checkpoints:
         ocp = _orbax()
         policies = ocp.training.preservation_policies
         self.folder = Path(workdir).absolute() / "checkpoints"
-        self._failed = False
+        self._failed, self._writing = False, None
         keep = [policies.PreserveAll() if keep_last is None else policies.LatestN(keep_last)]
         if keep_best:
             keep.append(policies.BestN(get_metric_fn=lambda m: m[BEST_METRIC], n=keep_best,
@@ -80,15 +81,29 @@ class Checkpoints:
         return max(ranked)[1] if ranked else None
 
     def save(self, step: int, state: TrainState, metrics: dict[str, float] | None = None) -> None:
-        """Writes `state` (in its logical layout) and returns when it lies safely on the disk."""
+        """Begins to write `state` (in its logical layout); it may be donated when this returns.
+
+        The writing goes on in the background.  What goes wrong there is raised by
+        the next `save` or by `wait`.
+        """
+        self.wait()
         steps = self.steps
         if step in steps:
             return
         with _disk_errors(self.folder, steps):
             _check_space(self.folder, state)
             self._failed = True  # until it has returned
-            self._checkpointer.save_checkpointables(step, _parts(state), metrics=metrics)
+            self._writing = self._checkpointer.save_checkpointables_async(step, _parts(_own(state)), metrics=metrics)
             self._failed = False
+
+    def wait(self) -> None:
+        """Returns when everything lies safely on the disk."""
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            with _disk_errors(self.folder, self.steps):
+                self._failed = True
+                writing.result()
+                self._failed = False
 
     def restore(self, step: int, like: TrainState) -> TrainState:
         """The state saved at `step`, in the shapes and on the devices of `like` (ShapeDtypeStructs with shardings)."""
@@ -102,10 +117,20 @@ class Checkpoints:
         return jax.tree.map(np.asarray, self._checkpointer.load_checkpointables(step, {"params": like})["params"])
 
     def close(self) -> None:
-        """Ends orbax's threads."""
+        """Ends orbax's threads, after what they are writing."""
         # A save that failed has raised; orbax raises the same once more when it is closed.
         with contextlib.suppress(Exception) if self._failed else contextlib.nullcontext():
             self._checkpointer.close()
+
+
+def _own(state: TrainState) -> TrainState:
+    """The state in memory that no donation can take away.
+
+    From an accelerator, orbax copies it before it returns; an array of the CPU
+    backend it would write as it lies there, while the next steps overwrite it.
+    """
+    on_cpu = next(iter(state.step.devices())).platform == "cpu"
+    return jax.tree.map(jnp.copy, state) if on_cpu else state
 
 
 def _parts(state: TrainState) -> dict:

@@ -108,11 +108,17 @@ def check_config(config: ConfigDict) -> None:
     need(window % 2 == 1 and window > 0, "focus.window_px", "must be odd and positive")
     need(window // 2 < config.data.patch_px, "focus.window_px",
          f"half of it must be less than data.patch_px={config.data.patch_px}")
+    need(config.memory.kind in ("auto", "images", "snapshots"), "memory.kind", "must be auto, images or snapshots")
     need(config.memory.slots >= 1, "memory.slots", "at least one epoch must be remembered")
     for name in ("train.epochs", "train.log_every_steps", "model.width"):
         section, field = name.split(".")
         need(config[section][field] >= 1, name, "must be at least 1")
     need(config.train.learning_rate > 0, "train.learning_rate", "must be positive")
+    for name in ("train.steps_per_call", "train.warmup_steps", "train.decay_epochs"):
+        section, field = name.split(".")
+        need(config[section][field] >= 0, name, "must not be negative")
+    need(config.train.diverged_ratio == 0 or config.train.diverged_ratio > 1, "train.diverged_ratio",
+         "must be 0 (no limit) or more than 1")
     need(config.checkpoint.keep_last >= 1, "checkpoint.keep_last", "at least one checkpoint must be kept")
     need(config.checkpoint.keep_best >= 0, "checkpoint.keep_best", "must not be negative")
     need(config.checkpoint.every_steps >= 0, "checkpoint.every_steps", "must not be negative")

@@ -96,6 +96,15 @@ def write(
     )
 
 
+def replaced(epochs: jax.Array, epoch_sharpness: jax.Array, mean_sharpness: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Which of the K entries an epoch of `mean_sharpness` would take (int32 []), and whether it does (bool [])."""
+    # An empty entry counts as −∞ and the first of them is taken; among equals the oldest epoch comes first.
+    sharpness = jnp.where(epochs != EMPTY, epoch_sharpness, -jnp.inf)
+    smallest = jnp.min(sharpness)
+    age = jnp.where(sharpness == smallest, epochs, np.iinfo(np.int32).max)
+    return jnp.argmin(age), mean_sharpness > smallest
+
+
 def admit(bank: MemoryBank, epoch: jax.Array, mean_sharpness: jax.Array) -> tuple[MemoryBank, jax.Array]:
     """Algorithm 1 at the end of `epoch`, whose planes lie in the free slot → bank, admitted?
 
@@ -103,12 +112,7 @@ def admit(bank: MemoryBank, epoch: jax.Array, mean_sharpness: jax.Array) -> tupl
     the smallest mean spatial frequency (the oldest of equals) if its own is
     larger.  (Line 8 of the printed algorithm, which adds it in any case, is a misprint.)
     """
-    # An empty entry counts as −∞ and the first of them is taken; among equals the oldest epoch comes first.
-    sharpness = jnp.where(held(bank), bank.epoch_sharpness, -jnp.inf)
-    smallest = jnp.min(sharpness)
-    age = jnp.where(sharpness == smallest, bank.epochs, np.iinfo(np.int32).max)
-    worst = jnp.argmin(age)
-    admitted = mean_sharpness > smallest
+    worst, admitted = replaced(bank.epochs, bank.epoch_sharpness, mean_sharpness)
 
     def swap(array, value):
         return array.at[worst].set(jnp.where(admitted, value, array[worst]))

@@ -55,14 +55,14 @@ def _convolve(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
         x, kernel, (stride, stride), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
-def _convolve_parts(parts: Sequence[jax.Array], kernel: jax.Array, stride: int, grouped: bool) -> jax.Array:
-    """Convolution of the concatenation of `parts` along channels; `grouped` never builds that concatenation."""
-    if not grouped:
+def _convolve_parts(parts: Sequence[jax.Array], kernel: jax.Array, stride: int, group: int) -> jax.Array:
+    """Convolution of the concatenation of `parts` along channels; by `group` channels it never builds that one."""
+    if not group:
         return _convolve(parts[0] if len(parts) == 1 else jnp.concatenate(parts, -1), kernel, stride)
     total, start = None, 0
     for part in parts:
-        for first in range(0, part.shape[-1], CPU_CHANNEL_GROUP):
-            piece = part[..., first : first + CPU_CHANNEL_GROUP]
+        for first in range(0, part.shape[-1], group):
+            piece = part[..., first : first + group]
             term = _convolve(piece, kernel[:, :, start : start + piece.shape[-1]], stride)
             total = term if total is None else total + term
             start += piece.shape[-1]
@@ -75,6 +75,7 @@ class Conv(nn.Module):
     features: int
     stride: int = 1
     dtype: jnp.dtype = jnp.float32
+    channel_group: int = 0
 
     @nn.compact
     def __call__(self, *parts: jax.Array) -> jax.Array:
@@ -83,8 +84,7 @@ class Conv(nn.Module):
         kernel = self.param("kernel", nn.initializers.he_normal(), (3, 3, channels, self.features))
         bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
         padded = [reflect_pad(p.astype(self.dtype), 1, axes=(1, 2)) for p in parts]
-        grouped = jax.default_backend() == "cpu"
-        out = _convolve_parts(padded, kernel.astype(self.dtype), self.stride, grouped)
+        out = _convolve_parts(padded, kernel.astype(self.dtype), self.stride, self.channel_group)
         return out + bias.astype(self.dtype)[None, None, None, :]
 
 
@@ -95,14 +95,16 @@ class FusionNet(nn.Module):
       width: channels of the full-resolution layers; the inner ones have twice as
         many.  16 is the paper's network, 32 is MUFusion's.
       dtype: computation dtype of the convolutions; parameters and output stay float32.
+      channel_group: a convolution is the sum of those over so many channels each; 0: one over all.
     """
 
     width: int = 16
     dtype: jnp.dtype = jnp.float32
+    channel_group: int = 0
 
     def setup(self):
         def conv(features, stride=1):
-            return Conv(features, stride, self.dtype)
+            return Conv(features, stride, self.dtype, self.channel_group)
 
         outer, inner = self.width, 2 * self.width
         self.conv1, self.conv2, self.conv3 = conv(outer), conv(outer), conv(inner, 2)
@@ -136,8 +138,10 @@ class FusionNet(nn.Module):
         return self.decode(self.encode(sources))
 
 
-def make_model(width: int, dtype: str = "float32") -> FusionNet:
+def make_model(width: int, dtype: str = "float32", platform: str | None = None) -> FusionNet:
     """The network of `width` channels that computes in `dtype` ("float32", "bfloat16", "float64").
+
+    Its convolutions are written as `platform` ("cpu", "gpu", "tpu") runs them best; None: the default backend's.
 
     Raises:
       ValueError: `width` is not positive or `dtype` is none of these.
@@ -146,7 +150,8 @@ def make_model(width: int, dtype: str = "float32") -> FusionNet:
         raise ValueError(f'model.dtype must be "float32", "bfloat16" or "float64", got {dtype!r}')
     if width < 1:
         raise ValueError(f"model.width must be at least 1, got {width}")
-    return FusionNet(width, jnp.dtype(dtype))
+    group = CPU_CHANNEL_GROUP if (platform or jax.default_backend()) == "cpu" else 0
+    return FusionNet(width, jnp.dtype(dtype), group)
 
 
 def init_params(model: FusionNet, key: jax.Array) -> dict:

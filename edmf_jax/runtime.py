@@ -1,7 +1,8 @@
-"""Settings of the process that make the CPU backend fast; the commands apply them, importing does not."""
+"""Settings of the process that make it fast; the commands apply them, importing does not."""
 
 import contextlib
 import ctypes
+import os
 import sys
 
 # glibc's malloc.h
@@ -21,3 +22,15 @@ def tune_allocator() -> None:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
         for option, value in ((_M_ARENA_MAX, 1), (_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, 2**28)):
             mallopt(option, value)
+
+
+def keep_compiled_programs() -> None:
+    """Turns on JAX's persistent compilation cache, in the user's cache folder.
+
+    JAX_COMPILATION_CACHE_DIR, where set, says another; empty, none.
+    """
+    import jax
+    import platformdirs
+
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        jax.config.update("jax_compilation_cache_dir", platformdirs.user_cache_dir("edmf-jax", appauthor=False))

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from edmf_jax.memory import MemoryBank
+from edmf_jax.snapshots import SnapshotBank
 
 DEVICES = "devices"  # the axis over which patches, sources and memory are split
 
@@ -24,7 +25,7 @@ class TrainState:
     step: jax.Array  # int32 []
     params: Any  # {"conv1": {"kernel": …, "bias": …}, …}, float32
     opt_state: Any
-    bank: MemoryBank
+    bank: MemoryBank | SnapshotBank
 
 
 class Sources(NamedTuple):
@@ -36,14 +37,22 @@ class Sources(NamedTuple):
 
 
 # Which leaves are split over the devices (0, along the leading axis) and which are the same on each (None).
-BANK_AXES = MemoryBank(images=0, scores=0, sharpness=0, slots=None, epochs=None, epoch_sharpness=None, free=None)
-STATE_AXES = TrainState(step=None, params=None, opt_state=None, bank=BANK_AXES)
+_IMAGES = MemoryBank(images=0, scores=0, sharpness=0, slots=None, epochs=None, epoch_sharpness=None, free=None)
+_SNAPSHOTS = SnapshotBank(params=None, sharpness=0, epochs=None, epoch_sharpness=None)
+STATE_AXES = {kind: TrainState(step=None, params=None, opt_state=None, bank=bank)
+              for kind, bank in (("images", _IMAGES), ("snapshots", _SNAPSHOTS))}
+"""By `memory.kind`."""
+
+
+def kind_of(state: TrainState) -> str:
+    """The `memory.kind` of a state: "images" or "snapshots"."""
+    return "snapshots" if isinstance(state.bank, SnapshotBank) else "images"
 
 
 def _reshape_bank(state: TrainState, reshape) -> TrainState:
-    bank = state.bank
-    split = {name: reshape(getattr(bank, name)) for name in ("images", "scores", "sharpness")}
-    return dataclasses.replace(state, bank=dataclasses.replace(bank, **split))
+    axes = vars(STATE_AXES[kind_of(state)].bank)
+    split = {name: reshape(getattr(state.bank, name)) for name, axis in axes.items() if axis == 0}
+    return dataclasses.replace(state, bank=dataclasses.replace(state.bank, **split))
 
 
 def to_devices(state: TrainState, devices: int) -> TrainState:
@@ -63,4 +72,4 @@ def shardings(mesh: Mesh, state: TrainState) -> TrainState:
         spec = PartitionSpec() if axis is None else PartitionSpec(DEVICES)
         return jax.tree.map(lambda _: NamedSharding(mesh, spec), leaves)
 
-    return jax.tree.map(place, STATE_AXES, state, is_leaf=lambda x: x is None)
+    return jax.tree.map(place, STATE_AXES[kind_of(state)], state, is_leaf=lambda x: x is None)

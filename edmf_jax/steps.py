@@ -8,11 +8,11 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
+from jax.sharding import Mesh, PartitionSpec
 
-from edmf_jax import memory
+from edmf_jax import memory, snapshots
 from edmf_jax.focus import focus_masks, spatial_frequency
 from edmf_jax.losses import Coefficients, LossReport, source_score, total_loss
-from edmf_jax.memory import MemoryBank
 from edmf_jax.model import FusionNet
 from edmf_jax.patches import Layout
 from edmf_jax.state import DEVICES, STATE_AXES, Sources, TrainState
@@ -27,6 +27,8 @@ class Recipe(NamedTuple):
     window_px: int  # of the focus masks
     patch_px: int
     layout: Layout
+    steps_per_call: int = 1
+    memory_kind: str = "images"  # or "snapshots"
 
 
 def cut_patches(sources: Sources, places: jax.Array, patch_px: int) -> jax.Array:
@@ -38,10 +40,21 @@ def cut_patches(sources: Sources, places: jax.Array, patch_px: int) -> jax.Array
     return jax.vmap(cut)(sources.corners.at[places].get(mode="clip"))
 
 
-def remember(bank: MemoryBank, places: jax.Array, output: jax.Array, planes: jax.Array) -> MemoryBank:
-    """Writes a batch of outputs `[B, P, P]` at 8 bits, with the scores that belong to what is written."""
+def recall(recipe: Recipe, bank, places: jax.Array, planes: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """What is remembered of a batch: planes `[B, K, P, P]` in [0, 1], and their scores `[B, K]`."""
+    if recipe.memory_kind == "images":
+        remembered, scores = memory.read(bank, places)
+        return memory.dequantise(remembered), scores
+    remembered = jax.lax.stop_gradient(snapshots.recompute(bank, recipe.model, planes))
+    return remembered, jax.vmap(source_score, (1, None), 1)(remembered, planes)
+
+
+def remember(recipe: Recipe, bank, places: jax.Array, output: jax.Array, planes: jax.Array):
+    """The bank with a batch of outputs `[B, P, P]`: at 8 bits, with the scores that belong to what is written."""
     levels = memory.quantise(output)
     kept = memory.dequantise(levels)
+    if recipe.memory_kind == "snapshots":
+        return snapshots.write(bank, places, spatial_frequency(kept))
     return memory.write(bank, places, levels, source_score(kept, planes), spatial_frequency(kept))
 
 
@@ -73,8 +86,7 @@ def device_step(recipe: Recipe, state: TrainState, sources: Sources, order: jax.
     weight = (batch < sources.used.shape[0]).astype(jnp.float32)
     planes = memory.dequantise(cut_patches(sources, batch, recipe.patch_px))
     masks = jnp.stack(focus_masks(planes[:, 0], planes[:, 1], recipe.window_px), axis=1)
-    remembered, scores = memory.read(state.bank, batch)
-    remembered = memory.dequantise(remembered)
+    remembered, scores = recall(recipe, state.bank, batch, planes)
     held = memory.held(state.bank)
 
     def loss(params):
@@ -87,34 +99,88 @@ def device_step(recipe: Recipe, state: TrainState, sources: Sources, order: jax.
     packed, unpack = ravel_pytree((gradients, _weighted_sums(report, weight), jnp.sum(weight)))
     gradients, sums, patches = unpack(jax.lax.psum(packed, DEVICES))
     gradients, means = jax.tree.map(lambda x: x / patches, (gradients, sums))
+    means["gradient_norm"] = optax.tree.norm(gradients)
     updates, opt_state = recipe.optimizer.update(gradients, state.opt_state, state.params)
-    bank = remember(state.bank, batch, output, planes)
+    bank = remember(recipe, state.bank, batch, output, planes)
     params = optax.apply_updates(state.params, updates)
     return TrainState(state.step + 1, params, opt_state, bank), means
+
+
+def device_steps(recipe: Recipe, state: TrainState, sources: Sources, order: jax.Array, count: jax.Array):
+    """`count` training steps of one epoch in one dispatch, 1 ≤ count ≤ `recipe.steps_per_call`.
+
+    The number is traced, so that the last, shorter call of an epoch needs no program of its own.
+
+    Returns:
+      The state after them and the batches' means by name, `[steps_per_call, …]`, those past `count` zero.
+    """
+    def step(state):
+        return device_step(recipe, state, sources, order)
+
+    if recipe.steps_per_call == 1:
+        state, means = step(state)
+        return state, jax.tree.map(lambda x: x[None], means)
+    shapes = jax.eval_shape(step, state)[1]
+    empty = jax.tree.map(lambda x: jnp.zeros((recipe.steps_per_call, *x.shape), x.dtype), shapes)
+
+    def body(i, carry):
+        state, collected = carry
+        state, means = step(state)
+        return state, jax.tree.map(lambda all_, x: all_.at[i].set(x), collected, means)
+
+    return jax.lax.fori_loop(0, count, body, (state, empty))
 
 
 def device_epoch_end(recipe: Recipe, state: TrainState, sources: Sources):
     """Algorithm 1 as one device sees it: state, and the epoch's mean sharpness and whether it was admitted."""
     bank = state.bank
-    own = jnp.sum(jnp.where(sources.used, bank.sharpness.at[:, bank.free].get(), 0.0))
+    images = recipe.memory_kind == "images"
+    of_planes = bank.sharpness.at[:, bank.free].get() if images else bank.sharpness
+    own = jnp.sum(jnp.where(sources.used, of_planes, 0.0))
     sharpness = jax.lax.psum(own, DEVICES) / recipe.layout.patches
     epoch = state.step // recipe.layout.steps_per_epoch
-    bank, admitted = memory.admit(bank, epoch, sharpness)
+    if images:
+        bank, admitted = memory.admit(bank, epoch, sharpness)
+    else:
+        bank, admitted = snapshots.admit(bank, state.params, epoch, sharpness)
     report = {"sharpness": sharpness, "admitted": admitted, "held_epochs": bank.epochs}
     return dataclasses.replace(state, bank=bank), report
 
 
 def make_train_step(recipe: Recipe) -> Callable:
-    """(state, sources, order) → (state, means) over all devices; the state is donated."""
+    """(state, sources, order, count) → (state, means `[steps_per_call, …]`) over all devices; the state is donated.
+
+    See `device_steps`.
+    """
+    axes = STATE_AXES[recipe.memory_kind]
     return jax.pmap(
-        lambda state, sources, order: device_step(recipe, state, sources, order),
-        axis_name=DEVICES, in_axes=(STATE_AXES, 0, 0), out_axes=(STATE_AXES, None), donate_argnums=0,
+        lambda state, sources, order, count: device_steps(recipe, state, sources, order, count),
+        axis_name=DEVICES, in_axes=(axes, 0, 0, None), out_axes=(axes, None), donate_argnums=0,
     )
+
+
+def make_sharded_step(recipe: Recipe, mesh: Mesh) -> Callable:
+    """The same step as `make_train_step`'s under jit and shard_map, the bank in its logical layout.
+
+    It can be compiled ahead of time for devices that are not there.
+    """
+    split, same = PartitionSpec(DEVICES), PartitionSpec()
+    axes = STATE_AXES[recipe.memory_kind]
+    state_spec = jax.tree.map(lambda axis: same if axis is None else split, axes, is_leaf=lambda x: x is None)
+
+    def per_device(state, sources, order, count):
+        sources, order = jax.tree.map(lambda x: x[0], (sources, order))
+        return device_steps(recipe, state, sources, order, count)
+
+    mapped = jax.shard_map(per_device, mesh=mesh, in_specs=(state_spec, split, split, same),
+                           out_specs=(state_spec, same), check_vma=False)
+    return jax.jit(mapped, donate_argnums=0)
 
 
 def make_epoch_end(recipe: Recipe) -> Callable:
     """(state, sources) → (state, report) over all devices; the state is donated."""
+    axes = STATE_AXES[recipe.memory_kind]
     return jax.pmap(
         lambda state, sources: device_epoch_end(recipe, state, sources),
-        axis_name=DEVICES, in_axes=(STATE_AXES, 0), out_axes=(STATE_AXES, None), donate_argnums=0,
+        axis_name=DEVICES, in_axes=(axes, 0), out_axes=(axes, None), donate_argnums=0,
     )

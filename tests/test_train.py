@@ -12,6 +12,7 @@ from runs import tiny_config
 from edmf_jax import state
 from edmf_jax import train as train_module
 from edmf_jax.checkpoint import Checkpoints
+from edmf_jax.data import TrainingSet, device_mesh
 from edmf_jax.errors import UserError
 from edmf_jax.export import export_run
 from edmf_jax.interrupt import Interrupted
@@ -71,7 +72,7 @@ def test_a_checkpoint_of_four_devices_restores_on_fewer(run, data_dir, devices, 
     folder, final, _ = run
     config = tiny_config(data_dir)
     mesh = jax.sharding.Mesh(np.array(jax.devices()[:devices]), (state.DEVICES,))
-    prepared = train_module.prepare(config, mesh, lambda line: None)
+    prepared = train_module.prepare(config, mesh, "images", lambda line: None)
     checkpoints = Checkpoints(folder)
     restored = train_module.start(prepared, checkpoints, lambda line: None)
     checkpoints.close()
@@ -137,14 +138,15 @@ def test_another_configuration_is_refused(run, data_dir):
 
 
 def test_other_data_is_refused(run, data_dir, monkeypatch):
-    monkeypatch.setattr(train_module.TrainingSet, "fingerprint", property(lambda self: "other"))
+    monkeypatch.setattr(TrainingSet, "fingerprint", property(lambda self: "other"))
     with pytest.raises(UserError, match="began on other pictures"):
         train(tiny_config(data_dir, train__epochs=9), run[0], log=lambda line: None)
 
 
 def test_a_bank_too_large_is_refused_before_anything_is_read(data_dir, tmp_path):
-    config = tiny_config(data_dir, data__patches=20_000_000, data__patch_px=256)
-    message = r"takes [\d.]+ GB on each of 4 devices.*data.patches to less than \d+.*at least \d+ devices"
+    config = tiny_config(data_dir, data__patches=20_000_000, data__patch_px=256, memory__kind="images")
+    message = (r"takes [\d.]+ GB on each of 4 devices.*memory.kind to snapshots, "
+               r"data.patches to less than \d+.*at least \d+ devices")
     with pytest.raises(UserError, match=message):
         train(config, tmp_path / "w")
 
@@ -159,6 +161,7 @@ def test_a_bank_too_large_is_refused_before_anything_is_read(data_dir, tmp_path)
     ({"data__patches": 10**6}, "hold only"),
     ({"data__dataset": "nonesuch"}, "nonesuch"),
     ({"data__split": "validation"}, "data.split='validation'"),
+    ({"memory__kind": "disk"}, "memory.kind='disk': must be auto, images or snapshots"),
     ({"model__dtype": "int8"}, "model.dtype='int8'"),
     ({"train__epochs": 0}, "train.epochs=0"),
     ({"seed": -1}, "seed=-1"),
@@ -179,6 +182,93 @@ def test_bfloat16_trains(data_dir, tmp_path):
     final = train(tiny_config(data_dir, model__dtype="bfloat16", train__epochs=1), tmp_path, log=lambda line: None)
     assert all(x.dtype == np.float32 for x in jax.tree.leaves(final.params))
     assert np.isfinite(records(tmp_path)[-2]["loss"])
+
+
+@pytest.mark.parametrize("fields", [{"train__steps_per_call": 3, "checkpoint__every_steps": 2}])
+def test_several_steps_in_one_call_are_the_same_run(run, data_dir, tmp_path, fields):
+    """Calls are cut at epochs' ends and at checkpoints; another program, so equal to rounding only."""
+    final = train(tiny_config(data_dir, train__log_every_steps=2, **fields), tmp_path, log=lambda line: None)
+    assert int(final.step) == 12
+    logged = {r["step"]: r["loss"] for r in records(tmp_path) if "event" not in r}
+    expected = {r["step"]: r["loss"] for r in records(run[0]) if "event" not in r and r["step"] % 2 == 0}
+    assert logged == pytest.approx(expected, rel=1e-3)
+    assert [r["admitted"] for r in records(tmp_path) if "event" in r] == [True] * 3
+
+
+def test_a_diverged_run_names_step_patches_and_checkpoint_and_saves_nothing_after(data_dir, tmp_path):
+    train(tiny_config(data_dir, train__epochs=1), tmp_path, log=lambda line: None)
+    checkpoints = Checkpoints(tmp_path, keep_last=2)
+    shapes = train_module.start(train_module.prepare(tiny_config(data_dir), device_mesh(), "images", lambda line: None),
+                                checkpoints, lambda line: None)
+    spoiled = dataclasses.replace(shapes, params=jax.tree.map(lambda x: x * np.nan, shapes.params),
+                                  step=jax.numpy.asarray(5, "int32"))
+    checkpoints.save(5, spoiled)
+    checkpoints.close()
+    with pytest.raises(UserError, match=r"diverged at step 6: the loss is nan.*its patches: \d+(, \d+)*; the last good "
+                                        r"checkpoint is step 5"):
+        train(tiny_config(data_dir), tmp_path, log=lambda line: None)
+    last = records(tmp_path)[-1]
+    assert last["event"] == "diverged" and last["step"] == 6 and len(last["patches"]) == 4
+    reader = Checkpoints(tmp_path)
+    assert reader.steps[-1] == 5
+    reader.close()
+
+
+def test_a_checkpoint_is_what_was_saved_even_if_the_state_is_overwritten_at_once(run, data_dir, tmp_path):
+    config = tiny_config(data_dir)
+    prepared = train_module.prepare(config, device_mesh(), "images", lambda line: None)
+    reader = Checkpoints(run[0])
+    current = train_module.start(prepared, reader, lambda line: None)
+    reader.close()
+    checkpoints = Checkpoints(tmp_path, keep_last=1)
+    checkpoints.save(12, current)
+    spoil = jax.jit(lambda s: jax.tree.map(lambda x: x + 1, s), donate_argnums=0)
+    jax.block_until_ready(spoil(current))
+    checkpoints.wait()
+    assert_same(train_module.start(prepared, checkpoints, lambda line: None), run[1])
+    checkpoints.close()
+
+
+def test_profile_and_tensorboard(data_dir, tmp_path):
+    lines = []
+    train(tiny_config(data_dir, train__epochs=2), tmp_path, profile_steps=3, tensorboard=True, log=lines.append)
+    assert list((tmp_path / "profile").rglob("perfetto_trace.json.gz"))
+    assert any("trace of steps 2 to 4" in line for line in lines)
+    assert sum(p.stat().st_size for p in (tmp_path / "tensorboard").iterdir()) > 500
+    assert any(line.startswith("first step after") for line in lines)
+
+
+def test_the_rate_can_warm_up_and_decay(data_dir):
+    from edmf_jax.patches import Layout
+
+    layout = Layout(16, 4, 4)  # 4 steps an epoch
+    config = tiny_config(data_dir, train__warmup_steps=2, train__decay_epochs=2)
+    optimizer = train_module.make_optimizer(config, layout)
+    params = {"w": np.ones(3, np.float32)}
+    opt_state, sizes = optimizer.init(params), []
+    for _ in range(9):
+        updates, opt_state = optimizer.update({"w": np.ones(3, np.float32)}, opt_state, params)
+        sizes.append(float(-updates["w"][0]))
+    # Under a constant gradient Adam's step is the rate itself.
+    assert sizes[:3] == pytest.approx([0, 5e-4, 1e-3], rel=1e-3, abs=1e-9)
+    assert sizes[2] > sizes[4] > sizes[6] > sizes[8] == pytest.approx(0, abs=1e-9)
+
+
+def test_snapshots_train_resume_and_are_chosen_where_images_do_not_fit(data_dir, tmp_path, monkeypatch):
+    lines = []
+    whole = train(tiny_config(data_dir, memory__kind="snapshots"), tmp_path / "a", log=lines.append)
+    train(tiny_config(data_dir, memory__kind="snapshots", train__epochs=2), tmp_path / "b", log=lines.append)
+    assert_same(train(tiny_config(data_dir, memory__kind="snapshots"), tmp_path / "b", log=lines.append), whole)
+    assert np.asarray(whole.bank.epochs).tolist() == [1, 2, 3, -1]
+    third = jax.tree.map(lambda x: x[2], whole.bank.params)
+    assert_same(third, whole.params)
+    monkeypatch.setattr(train_module, "free_bytes", lambda mesh: 1000.0)
+    train(tiny_config(data_dir, train__epochs=1), tmp_path / "c", log=lines.append)
+    assert any(line.startswith("memory: snapshots") for line in lines)
+    monkeypatch.undo()
+    # It goes on as it began, though images fit now.
+    train(tiny_config(data_dir, train__epochs=2), tmp_path / "c", log=lines.append)
+    assert json.loads((tmp_path / "c" / "run.json").read_text())["memory_kind"] == "snapshots"
 
 
 def test_state_is_one_record(run):
