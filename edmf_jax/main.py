@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from edmf_jax.commands_evaluate import add_commands
+from edmf_jax.commands_report import add_command as add_report
 
 
 class _Parser(argparse.ArgumentParser):
@@ -30,11 +31,20 @@ class _Version(argparse.Action):
         parser.exit()
 
 
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not positive")
+    return value
+
+
 def _train(args, rest):
     from edmf_jax.config import load_config
+    from edmf_jax.runtime import keep_compiled_programs
     from edmf_jax.train import train
 
-    train(load_config(args.config, rest), args.workdir)
+    keep_compiled_programs()
+    train(load_config(args.config, rest), args.workdir, profile_steps=args.profile, tensorboard=args.tensorboard)
     print(f"trained; export the parameters with: edmf export --workdir {args.workdir} -o DIR")
 
 
@@ -94,6 +104,9 @@ def make_parser() -> argparse.ArgumentParser:
                   epilog="Any field of the configuration is set by --config.field=value.")
     sub.add_argument("--config", required=True, metavar="FILE", help="for example configs/edmf.py")
     sub.add_argument("--workdir", required=True, metavar="DIR", help="the run's folder; made where absent")
+    sub.add_argument("--profile", type=_positive, default=0, metavar="STEPS",
+                     help="trace so many steps into DIR/profile, for xprof or Perfetto")
+    sub.add_argument("--tensorboard", action="store_true", help="write the log for TensorBoard too")
 
     sub = command("export", _export, "write a run's parameters alone")
     sub.add_argument("--workdir", required=True, metavar="DIR", help="the run's folder")
@@ -107,6 +120,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     _add_data_commands(command("data", None, "prepare data sets"))
     add_commands(command)
+    add_report(command)
 
     sub = command("demo", _demo, "see all of it in a few minutes: data, training, a fused picture, scores")
     sub.add_argument("--workdir", default="work/demo", metavar="DIR")
