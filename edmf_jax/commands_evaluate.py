@@ -3,14 +3,18 @@
 import argparse
 from collections.abc import Callable
 
+# As `scoring.GROUPS` and `metrics.FURTHER` have them; named here, so that --help need not import them.
+FURTHER = ("Q_MI", "Q_Y", "Q_CB", "Q_P", "FMI", "MEF-SSIM", "CC", "SCD", "SD")
+
 
 def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     """Adds both commands; `command(name, run, help)` is `main.make_parser`'s."""
-    sub = command("metrics", _metrics, "score one fused picture: the eight metrics of the paper's Table 2")
+    sub = command("metrics", _metrics, "score one fused picture: the eight metrics of the paper's Table 2, or others")
     sub.add_argument("a", metavar="A", help="first source")
     sub.add_argument("b", metavar="B", help="second source")
     sub.add_argument("fused", metavar="FUSED", help="the fused picture; all of one size")
     sub.add_argument("--truth", metavar="T", help="a picture that is sharp everywhere; adds the fidelity to it")
+    _add_metrics(sub, "; give it after the files")
     sub.add_argument("--json", action="store_true", help="one JSON object, null for infinite or undefined")
 
     sub = command("evaluate", _evaluate, "fuse and score a data set by several methods, and compare them",
@@ -27,6 +31,7 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     sub.add_argument("--store", default="png", choices=("png", "jpeg75"),
                      help="score the pictures as stored losslessly (default), or as JPEG of quality 75, as in Table 2")
     sub.add_argument("--gray", action="store_true", help="fuse the grey pictures, as in Table 2, not the colour ones")
+    _add_metrics(sub)
     sub.add_argument("--limit", type=int, metavar="N", help="only the first N pairs, for a quick look")
     sub.add_argument("--data-dir", metavar="DIR", help="where TFDS keeps prepared data (also: TFDS_DATA_DIR)")
     sub.add_argument("--pattern-a", metavar="P", help="for image_pairs: the sources' file names, like 'near/{id}.jpg'")
@@ -36,11 +41,18 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
                      help="go on without the pairs that the data set's copy or a folder: method lacks")
 
 
+def _add_metrics(sub: argparse.ArgumentParser, last: str = "") -> None:
+    sub.add_argument("--metrics", nargs="+", default=["table2"], metavar="NAME",
+                     help=f"table2 (default), all, or any of Table 2's and {', '.join(FURTHER)}; "
+                          "seconds for a megapixel on one CPU core: Q_P 2, FMI 0.9, Q_CB 0.5, any other 0.2 at most; "
+                          f"those to a truth always come with one{last}")
+
+
 def _metrics(args):
     from edmf_jax.scores import to_json
     from edmf_jax.scoring import score_files, score_table
 
-    values = score_files(args.a, args.b, args.fused, args.truth)
+    values = score_files(args.a, args.b, args.fused, args.truth, args.metrics)
     print(to_json(values) if args.json else score_table(values) + "\n", end="")
 
 
@@ -51,6 +63,6 @@ def _evaluate(args):
     patterns = {"a": args.pattern_a, "b": args.pattern_b, "truth": args.pattern_truth}
     summary = evaluate(
         args.dataset, args.method, args.workdir, source=args.source, split=args.split, tiling=args.tiling,
-        store=args.store, gray=args.gray, limit=args.limit, data_dir=args.data_dir,
+        store=args.store, gray=args.gray, metrics=args.metrics, limit=args.limit, data_dir=args.data_dir,
         patterns=patterns if any(patterns.values()) else None, allow_missing=args.allow_missing)
     print(markdown_table(means_table(summary)))

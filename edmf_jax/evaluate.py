@@ -22,7 +22,7 @@ from edmf_jax.interrupt import Interrupted, InterruptFlag
 from edmf_jax.methods import Method, make_methods, with_slugs
 from edmf_jax.pairs import Pairs, Scene, open_pairs
 from edmf_jax.scores import Scores, open_evaluation, read_evaluation, to_json, versions
-from edmf_jax.scoring import STORES, as_stored, columns, encode, score
+from edmf_jax.scoring import DEFAULT_METRICS, STORES, as_stored, choose, columns, encode, score
 from edmf_jax.summary import Summary, summarize, to_record
 from edmf_jax.tables import to_latex, to_markdown
 from edmf_jax.tiling import TILINGS
@@ -32,13 +32,14 @@ _DECODERS, _DECODED_AHEAD, _SCORED_BEHIND = 4, 4, 4
 
 def evaluate(dataset: str, methods: Sequence[str], workdir: str | Path, *, source: str | None = None,
              split: str = "test", tiling: str = "whole", store: str = "png", gray: bool = False,
-             limit: int | None = None, data_dir: str | None = None, patterns: Mapping[str, str | None] | None = None,
-             allow_missing: bool = False, log: Callable[[str], None] = print) -> Summary:
+             metrics: Sequence[str] = DEFAULT_METRICS, limit: int | None = None, data_dir: str | None = None,
+             patterns: Mapping[str, str | None] | None = None, allow_missing: bool = False,
+             log: Callable[[str], None] = print) -> Summary:
     """Fuses and scores a data set's pairs by every method, and compares the methods.
 
-    Metrics are those of the paper's Table 2, in its toolbox's conventions, on grey
-    levels (MATLAB's rgb2gray of sources and fused picture), and the fidelity to the
-    truth where the data set has one, as `PSNR_truth`, …
+    Metrics are those of the paper's Table 2, in its toolbox's conventions, or others,
+    on grey levels (MATLAB's rgb2gray of sources and fused picture), and the fidelity to
+    the truth where the data set has one, as `PSNR_truth`, …
 
     Args:
       dataset: a TFDS name of ours: "edmf", "lytro", "edmf_synthetic/tiny", …
@@ -48,8 +49,10 @@ def evaluate(dataset: str, methods: Sequence[str], workdir: str | Path, *, sourc
       source: the published files, for a data set that is not prepared yet.
       split: of the data set.
       tiling: how weights see a picture, "whole" or "mufusion" (`tiling`).
-      store: "png", or "jpeg75": pictures are scored after JPEG of quality 75, as Table 2's evidently were.
+      store: "png", or "jpeg75": pictures are scored after JPEG of quality 75, as Table 2's evidently were
+        (a `folder:` of JPEG files is scored as it is).
       gray: fuse grey levels, as Table 2's protocol does, instead of the pictures as they are.
+      metrics: names or groups of them (`scoring.choose`); the same at every call for a folder.
       limit: only so many pairs, the first ones.
       data_dir: where TFDS keeps prepared data.
       patterns: file names of "image_pairs" (`open_dataset`).
@@ -65,6 +68,7 @@ def evaluate(dataset: str, methods: Sequence[str], workdir: str | Path, *, sourc
     """
     _check_choice("--tiling", tiling, TILINGS)
     _check_choice("--store", store, STORES)
+    choose(metrics)
     pairs = open_pairs(dataset, split, source=source, data_dir=data_dir, patterns=patterns,
                        allow_missing=allow_missing, limit=limit, gray=gray, log=log)
     folder = Path(workdir)
@@ -72,24 +76,27 @@ def evaluate(dataset: str, methods: Sequence[str], workdir: str | Path, *, sourc
     chosen = with_slugs(make_methods(methods, pairs.ids, tiling=tiling), known["methods"] if known else ())
     _check_missing(chosen, len(pairs.ids), allow_missing, log)
     command = _command(dataset, methods, folder, source=source, split=split, tiling=tiling, store=store, gray=gray,
-                       limit=limit, data_dir=data_dir, allow_missing=allow_missing,
+                       metrics=tuple(metrics), limit=limit, data_dir=data_dir, allow_missing=allow_missing,
                        **{f"pattern_{role}": text for role, text in (patterns or {}).items()})
     record = open_evaluation(folder, {
         "dataset": pairs.dataset, "split": split, "data_bytes": pairs.data_bytes, "gray": gray, "tiling": tiling,
         "store": store, "count": len(pairs.ids), "ids": pairs.ids, "methods": [method.entry for method in chosen],
-        "metrics": columns(truth=pairs.has_truth, color=pairs.is_color), "versions": versions()}, command)
+        "metrics": columns(truth=pairs.has_truth, color=pairs.is_color, metrics=metrics), "versions": versions(),
+        "opened": {"source": source and str(Path(source).absolute()), "patterns": patterns,
+                   "data_dir": data_dir and str(Path(data_dir).absolute())}}, command)
     names = [metric["name"] for metric in record["metrics"]]
     books = {entry["name"]: Scores(folder / entry["slug"], names) for entry in record["methods"]}
-    _run(pairs, [_Job(m, books[m.name], "png" if m.as_stored else store) for m in chosen], log)
+    _run(pairs, [_Job(m, books[m.name], "png" if m.as_stored else store, metrics) for m in chosen], log)
     return _write_summary(folder, record, books, log)
 
 
 class _Job(NamedTuple):
-    """A method, where its scores go, and how its pictures are stored."""
+    """A method, where its scores go, how its pictures are stored, and the metrics they are scored by."""
 
     method: Method
     book: Scores
     store: str
+    metrics: Sequence[str]
 
     def wanted(self, name: str) -> bool:
         """Whether this pair is still to be done."""
@@ -151,7 +158,7 @@ def _ahead(pool: ThreadPoolExecutor, function: Callable, items: Iterable) -> Ite
 def _store_and_score(job: _Job, scene: Scene, fused: np.ndarray) -> dict[str, float]:
     data = encode(fused, job.store)
     replace_file(job.picture(scene.id), data)
-    return score(scene, as_stored(fused, data, job.store))
+    return score(scene, as_stored(fused, data, job.store), job.metrics)
 
 
 def _collect(pending: collections.deque, bar: tqdm) -> None:
@@ -200,11 +207,11 @@ def _write_summary(folder: Path, record: Mapping[str, Any], books: Mapping[str, 
 
 def _command(dataset: str, methods: Sequence[str], folder: Path, **options) -> str:
     """The command line that does the same."""
-    defaults = {"split": "test", "tiling": "whole", "store": "png"}
+    defaults = {"split": "test", "tiling": "whole", "store": "png", "metrics": DEFAULT_METRICS}
     words = ["edmf", "evaluate", "--dataset", dataset]
     for name, value in options.items():
         if value is True:
             words.append(f"--{name.replace('_', '-')}")
         elif value not in (None, False) and value != defaults.get(name):
-            words += [f"--{name.replace('_', '-')}", str(value)]
+            words += [f"--{name.replace('_', '-')}", *(value if isinstance(value, tuple) else [str(value)])]
     return shlex.join([*words, "--method", *methods, "--workdir", str(folder)])

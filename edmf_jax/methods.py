@@ -19,7 +19,8 @@ from edmf_jax.tiling import fuse_levels
 from edmf_jax.weights import load_weights, params_sha256
 
 FOLDER = "folder:"
-SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".webp", ".jpg", ".jpeg")
+JPEG_SUFFIXES = (".jpg", ".jpeg")
+SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".webp", *JPEG_SUFFIXES)
 _SHIPPED = Path(__file__).parent / "pretrained"
 _RESERVED = ("evaluation.json", "summary.json", "summary.md", "summary.tex")
 
@@ -32,7 +33,7 @@ class Method:
       name: in the tables, unique.
       spec: as the user gave it, without the label.
       fuse: a scene → uint8 picture, grey or RGB.
-      as_stored: the pictures come from files and are scored as they are, whatever `--store` says.
+      as_stored: the pictures come from JPEG files and are scored as they are, whatever `--store` says.
       missing: of the ids given, those it has no picture for.
       pictures: id → the file it comes from, where it comes from one.
       record: what else tells it from another method of the same spec, as JSON values.
@@ -147,7 +148,9 @@ def _from_folder(label: str, spec: str, ids: Sequence[str]) -> Method:
                             f"{wide}×{high} px; replace it by a picture of their size")
         return to_gray(picture) if scene.a.ndim == 2 else to_8_bits(picture)
 
-    return Method(label or folder.resolve().name, spec, fuse, as_stored=True, pictures=found,
+    # What is a JPEG already is not compressed twice; lossless pictures are stored as every other method's.
+    compressed = any(path.suffix.lower() in JPEG_SUFFIXES for path in found.values())
+    return Method(label or folder.resolve().name, spec, fuse, as_stored=compressed, pictures=found,
                   missing=tuple(name for name in ids if name not in found))
 
 

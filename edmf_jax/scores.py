@@ -1,6 +1,6 @@
 """The folder of an evaluation, from which it goes on after a stop.
 
-    W/evaluation.json      what is evaluated: data set, settings, methods, metrics, versions, commands
+    W/evaluation.json      what is evaluated: data set (and whence), settings, methods, metrics, versions, commands
     W/METHOD/scores.csv    a row for each pair, written when it is scored
     W/METHOD/fused/ID.png  the fused picture that was scored
 """

@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 from test_evaluate import compile_lightly  # noqa: F401  (a fixture)
 
-from edmf_jax.commands_evaluate import add_commands
+from edmf_jax import metrics
+from edmf_jax.commands_evaluate import FURTHER, add_commands
 from edmf_jax.errors import MissingFileError, UserError
 from edmf_jax.images import write_image
 from edmf_jax.metrics import evaluate, evaluate_to_truth
 from edmf_jax.metrics import rgb_to_gray as gray
+from edmf_jax.scoring import choose, columns
 
 EIGHT = ["EN", "MI", "SF", "VIF", "Qabf", "SSIM", "AG", "PSNR"]
 
@@ -72,6 +74,48 @@ def test_table_has_a_line_for_each_metric(files, capsys):
     assert lines[7].endswith("↑ dB")
 
 
+@pytest.mark.parametrize(("words", "names"), [
+    (["table2"], EIGHT),
+    (["all"], [*EIGHT, *FURTHER]),
+    (["sd", "Q_y", "SD", "en"], ["EN", "Q_Y", "SD"]),
+    (["MEF-ssim", "TABLE2"], [*EIGHT, "MEF-SSIM"]),
+])
+def test_metrics_are_chosen_by_name_or_group_in_one_order(words, names):
+    assert [m.name for m in choose(words)] == names
+    assert [c["name"] for c in columns(truth=True, color=False, metrics=words)] == [
+        *names, "PSNR_truth", "SSIM_truth", "MS-SSIM_truth"]
+
+
+def test_the_help_names_every_further_metric():
+    assert tuple(m.name for m in metrics.FURTHER) == FURTHER
+
+
+def test_named_metrics_alone_are_printed_beside_those_to_the_truth(files, capsys):
+    pictures, (a, b, fused, truth) = files
+    command("metrics", a, b, fused, "--metrics", "sd", "CC", "--json")
+    values = json.loads(capsys.readouterr().out)
+    assert list(values) == ["CC", "SD"]
+    assert values["SD"] == pytest.approx(gray(pictures[2]).std(), rel=1e-6)
+    command("metrics", a, b, fused, "--truth", truth, "--metrics", "SD")
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["SD", "PSNR_truth", "SSIM_truth", "MS-SSIM_truth", "ΔE2000_truth"]
+    assert lines[0].endswith("↑ grey level")
+
+
+@pytest.mark.parametrize(("word", "hint"), [("qp", "Q_P"), ("Mef-Sim", "MEF-SSIM"),
+                                             ("tabel2", "table2"), ("al", "all")])
+def test_a_mistyped_metric_is_one_line_with_the_nearest(files, word, hint):
+    with pytest.raises(UserError, match=rf"^--metrics {word} is unknown \(did you mean {hint}\?\); use table2,"):
+        command("metrics", *files[1][:2], "nowhere.png", "--metrics", word)
+
+
+def test_no_metric_like_it_or_none_at_all():
+    with pytest.raises(UserError, match=r"^--metrics brightness is unknown; use table2, all or any of EN, MI, .*, SD$"):
+        choose(["EN", "brightness"])
+    with pytest.raises(UserError, match="--metrics: none given; use table2"):
+        choose([])
+
+
 def test_16_bits_are_scored_as_8(files, capsys):
     pictures, paths = files
     command("metrics", *paths[:3], "--json")
@@ -106,10 +150,13 @@ def test_evaluate_hands_its_arguments_on(monkeypatch, capsys):
     command("evaluate", "--dataset", "edmf", "--method", "average", "max-sf", "--method", "folder:x", "--workdir", "w")
     assert seen[0][0] == ("edmf", ["average", "max-sf", "folder:x"], "w")
     assert seen[0][1] == {"source": None, "split": "test", "tiling": "whole", "store": "png", "gray": False,
-                          "limit": None, "data_dir": None, "patterns": None, "allow_missing": False}
+                          "metrics": ["table2"], "limit": None, "data_dir": None, "patterns": None,
+                          "allow_missing": False}
     command("evaluate", "--dataset", "image_pairs", "--method", "m", "--workdir", "w", "--source", "s", "--gray",
-            "--tiling", "mufusion", "--store", "jpeg75", "--limit", "3", "--pattern-a", "a", "--pattern-b", "b")
-    assert seen[1][1] | {"limit": 3, "gray": True, "tiling": "mufusion", "store": "jpeg75"} == seen[1][1]
+            "--tiling", "mufusion", "--store", "jpeg75", "--limit", "3", "--pattern-a", "a", "--pattern-b", "b",
+            "--metrics", "table2", "Q_P")
+    given = {"limit": 3, "gray": True, "tiling": "mufusion", "store": "jpeg75", "metrics": ["table2", "Q_P"]}
+    assert seen[1][1] | given == seen[1][1]
     assert seen[1][1]["patterns"] == {"a": "a", "b": "b", "truth": None}
     out = capsys.readouterr().out
     assert out.startswith("| Method | EN ↑ |") and "| b | **2.0" in out

@@ -20,6 +20,7 @@ from edmf_jax.interrupt import Interrupted
 from edmf_jax.metrics import evaluate as evaluate_triple
 from edmf_jax.metrics import evaluate_to_truth, rgb_to_gray, table
 from edmf_jax.pairs import open_pairs
+from edmf_jax.scoring import encode
 
 EIGHT = ["EN", "MI", "SF", "VIF", "Qabf", "SSIM", "AG", "PSNR"]
 TO_TRUTH = ["PSNR_truth", "SSIM_truth", "MS-SSIM_truth", "ΔE2000_truth"]
@@ -76,7 +77,7 @@ def rows(workdir, slug):
         return list(csv.DictReader(file))
 
 
-def test_end_to_end(run, tmp_path, folder, scenes):
+def test_end_to_end(run, tmp_path, folder, scenes, data_dir):
     work, lines = tmp_path / "w", []
     summary = run(work, "average", "max-sf-pixelwise", f"folder:{folder}", log=lines.append)
 
@@ -88,7 +89,9 @@ def test_end_to_end(run, tmp_path, folder, scenes):
     assert record["methods"][2]["slug"] == "theirs" and record["methods"][2]["spec"] == f"folder:{folder}"
     assert [m["name"] for m in record["metrics"]] == EIGHT + TO_TRUTH
     assert record["metrics"][-1]["better"] == "lower" and record["metrics"][7]["unit"] == "dB"
+    assert record["opened"] == {"source": None, "patterns": None, "data_dir": os.path.abspath(data_dir)}
     assert "jax" in record["versions"] and record["commands"][0].startswith(f"edmf evaluate --dataset {TINY}")
+    assert "--metrics" not in record["commands"][0]
 
     scene, row = scenes[1], rows(work, "average")[1]
     assert list(row) == ["id", *EIGHT, *TO_TRUTH] and row["id"] == "1"
@@ -116,9 +119,14 @@ def test_grey_pictures_stored_as_jpeg_are_scored_as_stored(run, tmp_path, scenes
     row = rows(tmp_path / "w", "average")[0]
     assert {k: float(row[k]) for k in EIGHT} == evaluate_triple(a, b, stored)
     assert "ΔE2000_truth" not in row
-    # Pictures of other programs are stored already.
-    theirs = read_image(tmp_path / "w" / "theirs" / "fused" / "0.png")
-    np.testing.assert_array_equal(theirs, rgb_to_gray(scenes[0].truth))
+    # Another program's lossless pictures are stored in the same way, its JPEG files are not compressed twice.
+    assert (tmp_path / "w" / "theirs" / "fused" / "0.jpg").is_file()
+    for path in folder.iterdir():
+        path.with_suffix(".jpg").write_bytes(encode(scenes[0].truth, "jpeg75"))
+        path.unlink()
+    run(tmp_path / "jpeg", f"folder:{folder}", gray=True, store="jpeg75", limit=1)
+    theirs = read_image(tmp_path / "jpeg" / "theirs" / "fused" / "0.png")
+    np.testing.assert_array_equal(theirs, rgb_to_gray(read_image(folder / "fused_000.jpg")))
 
 
 @pytest.fixture
@@ -167,6 +175,21 @@ def test_other_settings_in_the_same_folder_are_refused(run, tmp_path):
     run(tmp_path, "average", limit=1)
     with pytest.raises(UserError, match=r"gray=false there, true here.*choose another folder"):
         run(tmp_path, "average", limit=1, gray=True)
+
+
+def test_other_metrics_are_columns_and_can_not_change_in_a_folder(run, tmp_path, scenes):
+    summary = run(tmp_path, "average", limit=1, metrics=["sd", "CC"])
+    names = ["CC", "SD", *TO_TRUTH]
+    assert [m["name"] for m in summary.metrics] == names
+    row = rows(tmp_path, "average")[0]
+    assert list(row) == ["id", *names]
+    fused = rgb_to_gray(average(scenes[0].a, scenes[0].b))
+    assert float(row["SD"]) == pytest.approx(fused.std(), rel=1e-6)
+    command = json.loads((tmp_path / "evaluation.json").read_text(encoding="utf-8"))["commands"][0]
+    assert " --metrics sd CC --" in command
+    assert run(tmp_path, "average", limit=1, metrics=("CC", "SD")).pairs["CC"] == 1  # the same columns
+    with pytest.raises(UserError, match=r"metrics CC SD .* there, EN MI .* here\); choose another folder"):
+        run(tmp_path, "average", limit=1)
 
 
 def test_a_missing_picture_is_named_and_left_out_only_when_told_to(run, tmp_path, folder):
@@ -242,6 +265,7 @@ def test_weights_see_the_whole_picture_or_too_small_ones_are_named(run, tmp_path
     ({"split": "validation"}, "--split=validation: edmf_synthetic/tiny has test, train"),
     ({"limit": 0}, "--limit=0: at least one pair is needed"),
     ({"tiling": "halves"}, "--tiling=halves is unknown; use one of whole, mufusion"),
+    ({"metrics": ["EN", "Q_C"]}, r"--metrics Q_C is unknown \(did you mean Q_CB\?\); use table2, all or"),
     ({"store": "gif"}, "--store=gif is unknown; use one of png, jpeg75"),
     ({"dataset": "edmff"}, "name='edmff' is no data set of ours"),
 ])

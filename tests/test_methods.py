@@ -81,7 +81,7 @@ def test_folder_prefers_the_exact_name_and_refuses_to_guess(tmp_path):
 def test_folder_names_what_is_missing_and_what_has_another_size(tmp_path, scene):
     write_image(tmp_path / "10.png", scene.a[:, :-1])
     (method,) = make(f"folder:{tmp_path}")
-    assert method.missing == ("1", "2") and method.as_stored
+    assert method.missing == ("1", "2") and not method.as_stored  # lossless: stored as other methods' pictures
     with pytest.raises(UserError, match=r"10\.png: 43×40 px, but the sources of pair 10 have 44×40 px"):
         method.fuse(scene)
 

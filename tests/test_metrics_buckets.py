@@ -10,7 +10,7 @@ from PIL import Image
 from test_metrics_table2 import make_triple
 
 from edmf_jax import metrics
-from edmf_jax.metrics import bands, fourier, frames
+from edmf_jax.metrics import bands, congruency, fourier, frames
 from edmf_jax.metrics.frames import Frame
 
 QUICK = tuple(m for m in metrics.TABLE_2 if m.name in ("EN", "PSNR"))
@@ -67,6 +67,24 @@ def test_what_lies_beyond_the_frame_changes_nothing(columns, triple):
     np.testing.assert_array_equal(metrics.evaluate_padded(*pad_with_noise(triple), columns), black)
 
 
+def test_in_pieces_equals_as_a_whole():
+    """Q_P outside of `jit` has transforms of the true size instead of Bluestein's."""
+    triple = CASES[1].values[1]
+    whole = metrics.evaluate_padded(*metrics.pad_to_bucket(triple), metrics.FURTHER)
+    np.testing.assert_allclose(list(metrics.evaluate(*triple, metrics.FURTHER).values()), whole, rtol=3e-6)
+
+
+def test_pieces_are_compiled_once_for_a_shape():
+    q_p = tuple(m for m in metrics.FURTHER if m.in_pieces)
+    assert [m.name for m in q_p] == ["Q_P"]
+    pieces = [value for value in vars(congruency).values() if hasattr(value, "_cache_size")]
+    assert len(pieces) == 6
+    metrics.evaluate(*make_triple(45, 74), q_p)
+    before = [piece._cache_size() for piece in pieces]
+    metrics.evaluate(*make_triple(41, 65), q_p)
+    assert [piece._cache_size() for piece in pieces] == before
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("columns", "triple"), CASES)
 def test_padded_equals_unpadded(columns, triple):
@@ -112,10 +130,11 @@ def test_replicated_edges_are_those_of_the_frame(rng):
 
 
 @pytest.mark.parametrize(("height", "width"), [(12, 15), (9, 8), (1, 5)])
-def test_transforms_of_the_true_size(rng, height, width):
+@pytest.mark.parametrize("integer", [jnp.int32, int], ids=["traced", "known"])
+def test_transforms_of_the_true_size(rng, height, width, integer):
     x = np.zeros((12, 15), np.float32)
     x[:height, :width] = rng.random((height, width))
-    frame = Frame(jnp.int32(height), jnp.int32(width))
+    frame = Frame(integer(height), integer(width))
     spectrum = fourier.fft2(jnp.asarray(x), frame)
     np.testing.assert_allclose(spectrum[:width, :height], np.fft.fft2(x[:height, :width]).T, atol=2e-5)
     np.testing.assert_allclose(fourier.ifft2(spectrum, frame), x, atol=1e-6)

@@ -1,7 +1,7 @@
 """Q_CB: contrast as the eye sees it, kept from the sources.
 
-Chen and Blum 2009, DOI 10.1016/j.imavis.2007.12.002, with the constants of the
-usual implementation (`metricChenBlum` of zhengliu6699/imageFusionMetrics).
+Chen and Blum 2009, Image and Vision Computing 27(10), 1421–1432, with the constants
+of the usual implementation (`metricChenBlum` of zhengliu6699/imageFusionMetrics).
 Planes are `[..., H, W]` in 0…255; `frame` gives the true size of padded planes.
 """
 

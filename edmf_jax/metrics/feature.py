@@ -1,7 +1,8 @@
 """Feature mutual information (FMI) in small windows.
 
 Haghighat, Aghagolzadeh and Seyedarabi 2011, DOI 10.1016/j.compeleceng.2011.07.012;
-windowed form ("fast FMI"): Haghighat and Razian 2014, DOI 10.1109/ICAICT.2014.7036000.
+windowed form ("Fast-FMI"): Haghighat and Razian 2014, 8th International Conference on
+Application of Information and Communication Technologies (AICT), 1–3.
 Planes are `[..., H, W]` in 0…255; `frame` gives the true size of padded planes.
 """
 
@@ -42,7 +43,8 @@ def feature_mutual_information(
     Args:
       a, b, fused: planes of one shape.
       frame: true size of padded planes.
-      feature: "pixel", grey levels, the default of the authors' `fmi.m`; or "gradient".
+      feature: "pixel", grey levels, which the help of the authors' `fmi.m` calls its
+        default (the code takes MATLAB's `edge` there, which we do not have); or "gradient".
       textbook: the gradient's magnitude, as in the paper, instead of its
         horizontal part alone, which is what the authors' MATLAB call returns.
 

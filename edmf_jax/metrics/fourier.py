@@ -1,31 +1,45 @@
 """Discrete Fourier transforms of the true size inside padded planes.
 
-Bluestein's algorithm (DOI 10.1109/TAU.1970.1162132): a transform of any length
-is a convolution with a chirp, and that is done with transforms of a fixed
-length, so that the true size may be traced.
+Where the frame is known, a number to Python, the transform is one of that size,
+which compiles in a tenth of a second.  Where it is traced: Bluestein's algorithm
+(DOI 10.1109/TAU.1970.1162132), four times the work.  A transform of any length is
+a convolution with a chirp, and that is done with transforms of a fixed length.
 
 Spectra are transposed, `[..., W, H]`: both transforms then work along rows and
-need a single transposition, which costs more than a transform.
+need a single transposition.
 """
+
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from edmf_jax.metrics.frames import Frame, fills
+from edmf_jax.metrics.frames import Frame, is_known
 
 
 def fft2(x: jax.Array, frame: Frame) -> jax.Array:
     """The transform of the frame of `x`, which must be 0 beyond it; 0 beyond the frame's own frequencies."""
-    across = _fft(x, frame.width, fills(x, frame))
-    return _fft(jnp.swapaxes(across, -2, -1), frame.height, fills(x, frame))
+    if is_known(frame):
+        return _known_size(jnp.fft.fft2, x, frame)
+    across = _fft(x, frame.width)
+    return _fft(jnp.swapaxes(across, -2, -1), frame.height)
 
 
 def ifft2(spectrum: jax.Array, frame: Frame) -> jax.Array:
     """The inverse of `fft2`."""
-    known = fills(spectrum, Frame(frame.width, frame.height))
-    across = _fft(jnp.conj(spectrum), frame.height, known)
-    return jnp.conj(_fft(jnp.swapaxes(across, -2, -1), frame.width, known)) / frame.pixels
+    if is_known(frame):
+        return _known_size(jnp.fft.ifft2, spectrum, Frame(frame.width, frame.height))
+    across = _fft(jnp.conj(spectrum), frame.height)
+    return jnp.conj(_fft(jnp.swapaxes(across, -2, -1), frame.width)) / frame.pixels
+
+
+@functools.partial(jax.jit, static_argnames=("transform", "frame"))
+def _known_size(transform, x: jax.Array, frame: Frame) -> jax.Array:
+    """The transform of the frame of `x`, transposed, zeros all round as far as `x` goes."""
+    rows, columns = x.shape[-2] - frame.height, x.shape[-1] - frame.width
+    inner = jnp.swapaxes(transform(x[..., : frame.height, : frame.width]), -2, -1)
+    return jnp.pad(inner, [(0, 0)] * (x.ndim - 2) + [(0, columns), (0, rows)])
 
 
 def frequencies(length: int, size: int | jax.Array) -> jax.Array:
@@ -34,10 +48,8 @@ def frequencies(length: int, size: int | jax.Array) -> jax.Array:
     return jnp.where(place < (size + 1) // 2, place, place - size)
 
 
-def _fft(x: jax.Array, size: int | jax.Array, whole: bool) -> jax.Array:
-    """The transform of the first `size` samples of every row, the others being 0."""
-    if whole:
-        return jnp.fft.fft(x)
+def _fft(x: jax.Array, size: jax.Array) -> jax.Array:
+    """The transform of the first `size` samples of every row, the others being 0, by Bluestein's algorithm."""
     length = x.shape[-1]
     room = _smooth_number(2 * length - 1)
     place = jnp.arange(length)

@@ -43,9 +43,14 @@ def whole(x: jax.Array) -> Frame:
     return Frame(*x.shape[-2:])
 
 
+def is_known(frame: Frame) -> bool:
+    """Whether the frame's size is a number to Python, not a traced one."""
+    return isinstance(frame.height, int) and isinstance(frame.width, int)
+
+
 def fills(x: jax.Array, frame: Frame) -> bool:
     """Whether the frame is known, while tracing, to be the whole plane."""
-    return isinstance(frame.height, int) and isinstance(frame.width, int) and tuple(frame) == x.shape[-2:]
+    return is_known(frame) and tuple(frame) == x.shape[-2:]
 
 
 def inside(x: jax.Array, frame: Frame) -> jax.Array:

@@ -21,7 +21,7 @@ def entropy(x: jax.Array, *, frame: Frame | None = None) -> jax.Array:
     """EN, the Shannon entropy of the grey-level histogram: −Σ p log2 p over 256 unit bins.
 
     [0, 8] bits, higher is better; 0 for a constant picture.  Roberts, van Aardt
-    and Ahmed 2008, DOI 10.1117/1.2945910.
+    and Ahmed 2008, J. Applied Remote Sensing 2(1), 023522.
     """
     return entropy_of_counts(histogram(x, whole(x) if frame is None else frame))
 
@@ -52,8 +52,9 @@ def normalized_mutual_information(
     """Q_MI: 2 · (I(F, A) / (H(F) + H(A)) + I(F, B) / (H(F) + H(B))).
 
     [0, 2], higher is better; 2 where all three are equal.  256 levels, no
-    merged bins.  NaN where the fused picture and a source are both constant.
-    Hossny, Nahavandi and Creighton 2008, DOI 10.1049/el:20081754.
+    merged bins (the usual implementation, `metricMI`, stretches each picture to
+    0…255 first, which merges no levels and changes nothing).  NaN where the
+    fused picture and a source are both constant.  Hossny, Nahavandi and Creighton 2008, DOI 10.1049/el:20081754.
     """
     frame = whole(fused) if frame is None else frame
 

@@ -103,7 +103,8 @@ def yang_quality(a: jax.Array, b: jax.Array, fused: jax.Array, *, frame: Frame |
       SSIM(A, B) ≥ 0.75:  λ SSIM(A, F) + (1 − λ) SSIM(B, F),  else  max(SSIM(A, F), SSIM(B, F)),
     averaged.  [−1, 1], higher is better; 1 where all three are equal, constants
     and black included; NaN below 7 px on a side.  Yang, Zhang, Wang and Liu
-    2008, DOI 10.1016/j.inffus.2006.09.001; details as in Yu Liu's corrected `metricYang`.
+    2008, Information Fusion 9(2), 156–160; λ of flat windows as in Yu Liu's corrected
+    `metricYang`, which refuses pictures below 11 px.
     """
     frame = whole(fused) if frame is None else frame
     halo = YANG_WINDOW_PX - 1
