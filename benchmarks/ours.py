@@ -1,0 +1,117 @@
+"""Our training step as `edmf train` runs it, and its network alone, on given inputs."""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.sharding import Mesh
+
+from benchmarks.inputs import REMEMBERED
+from edmf_jax import losses, memory, steps
+from edmf_jax.data import Pair, TrainingSet, put_sources
+from edmf_jax.model import make_model
+from edmf_jax.patches import Layout
+from edmf_jax.state import DEVICES, TrainState, shardings, to_devices
+from edmf_jax.weights import unflatten
+
+WINDOW_PX = 19
+GPU_STEPS_PER_CALL = 16  # as `train.steps_per_call` is by default
+
+
+def one_device() -> Mesh:
+    """All rows are of one device, however many there are."""
+    return Mesh(np.array(jax.devices()[:1]), (DEVICES,))
+
+
+def place(state: TrainState, mesh: Mesh) -> TrainState:
+    """A state in logical layout, copied to where the step wants it; the step may then delete it."""
+    state = to_devices(state, mesh.size)
+    return jax.jit(lambda s: jax.tree.map(jnp.copy, s), out_shardings=shardings(mesh, state))(state)
+
+
+def make_recipe(batch: int, patch_px: int, patches: int, *, learning_rate: float = 1e-4,
+                steps_per_call: int = 1) -> steps.Recipe:
+    """The paper's network and loss, all patches in one shard."""
+    return steps.Recipe(make_model(16), optax.adam(learning_rate), losses.Coefficients(), WINDOW_PX, patch_px,
+                        Layout(patches, 1, batch), steps_per_call)
+
+
+class Steps:
+    """How training plays its steps; the one place here that knows it."""
+
+    def __init__(self, recipe: steps.Recipe, state: TrainState, sources, order):
+        self.state, self._rest = state, (sources, order, np.int32(recipe.steps_per_call))
+        self._train_steps = steps.make_train_step(recipe)
+
+    def play(self) -> list[float]:
+        """Takes `recipe.steps_per_call` steps, waits for them and returns their mean losses."""
+        self.state, means = self._train_steps(self.state, *self._rest)
+        return np.asarray(means["loss"]).tolist()
+
+    def compiled(self) -> jax.stages.Compiled:
+        """The module that `play` runs."""
+        return self._train_steps.lower(self.state, *self._rest).compile()
+
+
+class Ours:
+    """The cases of one shape; each is made when it is first asked for."""
+
+    def __init__(self, inputs: dict[str, np.ndarray], steps_per_call: int | None = None):
+        if steps_per_call is None:
+            steps_per_call = 1 if jax.default_backend() == "cpu" else GPU_STEPS_PER_CALL
+        self.inputs = inputs
+        params = {name.removeprefix("param/"): value for name, value in inputs.items() if name.startswith("param/")}
+        self.params = jax.tree.map(jnp.asarray, unflatten(params))
+        levels = inputs["levels"]
+        self.recipe = make_recipe(inputs["order"].shape[1], levels.shape[2], len(levels),
+                                  learning_rate=float(inputs["learning_rate"]), steps_per_call=steps_per_call)
+        self.planes = jnp.asarray(levels[inputs["order"][0]], jnp.float32) / 255
+
+    @functools.cached_property
+    def steps(self) -> Steps:
+        """Steps from a state that remembers four epochs."""
+        levels, recipe, mesh = self.inputs["levels"], self.recipe, one_device()
+        pairs = [Pair(i, planes) for i, planes in enumerate(levels)]
+        table = np.stack([np.arange(len(pairs)), *np.zeros((2, len(pairs)), int)], 1).astype(np.int32)
+        sources = put_sources(TrainingSet(pairs, table, recipe.layout, recipe.patch_px), mesh)
+        params = jax.tree.map(np.array, self.params)
+        state = TrainState(np.zeros((), np.int32), params, jax.device_get(recipe.optimizer.init(params)), self.bank())
+        order = jax.device_put(self.inputs["order"][None])
+        return Steps(recipe, place(state, mesh), sources, order)
+
+    def bank(self) -> memory.MemoryBank:
+        """Four remembered epochs, with their scores."""
+        remembered, planes = self.inputs["remembered"], jnp.asarray(self.inputs["levels"], jnp.float32) / 255
+        empty = jax.device_get(memory.init_bank(len(planes), REMEMBERED, planes.shape[-1]))
+        score = jax.vmap(losses.source_score, (1, None), 1)
+        scores = score(memory.dequantise(jnp.asarray(remembered)), planes)
+        return memory.MemoryBank(
+            images=np.concatenate([remembered, empty.images[:, :1]], 1),
+            scores=np.concatenate([scores, empty.scores[:, :1]], 1), sharpness=empty.sharpness, slots=empty.slots,
+            epochs=np.arange(1, REMEMBERED + 1, dtype=np.int32), epoch_sharpness=empty.epoch_sharpness,
+            free=empty.free)
+
+    def network(self, case: str) -> tuple[Callable, jax.stages.Compiled]:
+        """The network alone on patches that are cut already: `play()` and the compiled module it runs.
+
+        Args:
+          case: "forward", or "network": forward and backward pass, of the mean of the squared output.
+        """
+        pictures = jnp.moveaxis(self.planes, 1, -1)
+
+        def apply(params, x):
+            return self.recipe.model.apply({"params": params}, x)
+
+        def mean_square(params, x):
+            return jnp.mean(jnp.square(apply(params, x)))
+
+        function = {"forward": apply, "network": jax.value_and_grad(mean_square)}[case]
+        compiled = jax.jit(function).lower(self.params, pictures).compile()
+
+        def play() -> None:
+            jax.block_until_ready(compiled(self.params, pictures))
+
+        return play, compiled

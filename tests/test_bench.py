@@ -1,0 +1,264 @@
+"""The benchmark: PyTorch and ours are the same training; the table and the JSON say all they should."""
+
+import dataclasses
+import importlib.util
+import json
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import pytest
+from conftest import nest
+
+from benchmarks import __main__ as command
+from benchmarks import bank, epoch, fusing, peaks, startup, table, timing, training
+from benchmarks.inputs import Shape, make_inputs
+from benchmarks.ours import Ours
+
+SMALL = Shape(2, 32)
+
+
+@pytest.fixture(scope="module")
+def torch_training():
+    pytest.importorskip("torch", reason="torch is not installed: pip install torch==2.13.0")
+    from benchmarks.torch_reference import Training
+
+    return Training
+
+
+@pytest.fixture(scope="module")
+def inputs():
+    return make_inputs(SMALL)
+
+
+@pytest.fixture(scope="module")
+def first_step(inputs):
+    """Our case after its first step, the loss before it and Adam's mean of gradients after it."""
+    ours = Ours(inputs)
+    loss, = ours.steps.play()
+    return ours, loss, jax.device_get(ours.steps.state.opt_state[0].mu)
+
+
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_torch_has_our_loss_and_gradients(inputs, first_step, torch_training, channels_last):
+    _, own_loss, moments = first_step
+    theirs = torch_training(inputs, channels_last=channels_last)
+    loss = theirs.loss(theirs.order[0])[0]
+    loss.backward()
+    assert own_loss == pytest.approx(loss.item(), rel=1e-5)
+    for name, parameters in moments.items():
+        layer = getattr(theirs.net, name)
+        kernel = layer.weight.grad.numpy().transpose(2, 3, 1, 0)
+        for own, there in ((parameters["kernel"], kernel), (parameters["bias"], layer.bias.grad.numpy())):
+            # After one step from zero the mean is a tenth of the gradient.
+            assert np.abs(10 * own - there).max() <= 1e-4 * np.abs(there).max(), name
+
+
+def test_torch_trains_as_we_do(inputs, first_step, torch_training):
+    """Losses of six steps, so that every batch came and the first two came again: cutting, memory, Adam."""
+    ours, first, _ = first_step
+    theirs = torch_training(inputs, channels_last=True)
+    own = [first, *(ours.steps.play()[0] for _ in range(5))]
+    np.testing.assert_allclose(own, [theirs.step().item() for _ in own], rtol=1e-5)
+    assert len(set(own)) == 6
+
+
+@pytest.mark.slow
+def test_many_steps_in_one_call_are_the_same_steps(inputs):
+    one, many = Ours(inputs), Ours(inputs, steps_per_call=3)
+    np.testing.assert_allclose([one.steps.play()[0] for _ in range(3)], many.steps.play(), rtol=1e-6)
+
+
+def test_torch_equals_the_independent_values(reference, torch_training):
+    data = reference("train_step")
+    params = {f"param/{layer}/{kind}": value for layer, kinds in nest(data, "param/").items()
+              for kind, value in kinds.items()}
+    theirs = torch_training({"levels": data["sources"], "remembered": data["memory"], "learning_rate": np.float32(1e-4),
+                             "order": np.arange(4, dtype=np.int32)[None], **params}, channels_last=False)
+    values = [theirs.step().item() for _ in range(4)]
+    np.testing.assert_allclose(values, data["loss_after_adam_steps"], rtol=1e-5)
+
+
+def test_the_command_without_torch(monkeypatch, tmp_path, capsys):
+    """The rows of ours are measured, those of PyTorch say why they are left out; the JSON has every key."""
+    find = importlib.util.find_spec
+    monkeypatch.setattr(training.importlib.util, "find_spec",
+                        lambda name, *rest: None if name == "torch" else find(name, *rest))
+    monkeypatch.setattr(training, "SHAPES", (SMALL,))
+    monkeypatch.setattr(command.process, "prepare", lambda: None)
+    target = tmp_path / "new" / "bench.json"
+    assert command.main(["--quick", "--repeats", "2", "--only", "training", "epoch", "--json", str(target)]) == 0
+    report = json.loads(target.read_text())
+    assert {"device", "processor", "versions", "XLA_FLAGS", "load average at the start",
+            "load average at the end"} <= set(report["environment"])
+    keys = {field.name for field in dataclasses.fields(table.Row)}
+    assert all(set(row) == keys for row in report["rows"])
+    rows = {(row["name"], row["unit"]): row for row in report["rows"]}
+    ratio = rows["edmf-jax: whole step ÷ network forward + backward, 2 × 32²", "ratio"]
+    assert ratio["repeats"] == 2
+    assert 0 < ratio["min"] <= ratio["median"]
+    for name, unit in (("training", "patches/s"), ("training step", "ms"), ("network forward", "ms"),
+                       ("training step", "GFLOP/s"), ("network forward + backward", "GFLOP/s"),
+                       ("memory of the compiled step", "MB"), ("peak memory of the process", "MB")):
+        assert rows[f"edmf-jax: {name}, 2 × 32²", unit]["median"] > 0
+    for name in ("PyTorch channels_last", "PyTorch default layout"):
+        row = rows[f"{name}: training step, 2 × 32²", "ms"]
+        assert "pip install torch==2.13.0" in row["left_out"]
+        assert row["median"] is None
+    out = capsys.readouterr().out
+    assert "- load average at the start: " in out
+    assert "| PyTorch channels_last: training step, 2 × 32² | ms |  |  |  | left out: torch is not installed" in out
+
+
+def test_a_failing_group_is_said_and_the_others_stay(monkeypatch, tmp_path, capsys):
+    def rows(name, repeats, quick):
+        if name == "bank":
+            raise RuntimeError("it broke\nbadly")
+        return [table.measured(name, "s", [1.0])]
+
+    monkeypatch.setattr(command, "group_rows", rows)
+    monkeypatch.setattr(command.process, "prepare", lambda: None)
+    target = tmp_path / "bench.json"
+    assert command.main(["--only", "fusing", "bank", "epoch", "--json", str(target)]) == 1
+    found = json.loads(target.read_text())["rows"]
+    assert [row["name"] for row in found] == ["fusing", "bank", "epoch"]
+    assert found[1]["left_out"] == "failed: RuntimeError: it broke badly"
+    assert "RuntimeError" in capsys.readouterr().err
+
+
+def test_ctrl_c_keeps_what_was_measured(monkeypatch, tmp_path):
+    def rows(name, repeats, quick):
+        if name == "bank":
+            raise KeyboardInterrupt
+        return [table.measured(name, "s", [1.0])]
+
+    monkeypatch.setattr(command, "group_rows", rows)
+    monkeypatch.setattr(command.process, "prepare", lambda: None)
+    target = tmp_path / "bench.json"
+    assert command.main(["--only", "fusing", "bank", "epoch", "--json", str(target)]) == 1
+    found = [(row["name"], row["left_out"]) for row in json.loads(target.read_text())["rows"]]
+    assert found == [("fusing", ""), ("bank", "stopped by Ctrl-C"), ("epoch", "stopped by Ctrl-C")]
+
+
+def test_different_training_is_not_compared(monkeypatch, tmp_path):
+    losses = {"edmf-jax": [1.0, 0.9], "PyTorch channels_last": [1.0, 0.9], "PyTorch default layout": [1.0, 0.8998]}
+
+    class Fake:
+        def __init__(self, case, inputs, *, precise):
+            self.case = case
+            assert precise
+
+        def ask(self, *words):
+            return losses[self.case]
+
+        def close(self):
+            pass
+
+    monkeypatch.setattr(training, "Worker", Fake)
+    assert training.compare_losses(tmp_path) == (
+        "not the same training: the loss of step 2 is 0.9 here and 0.8998 there")
+    losses["PyTorch default layout"] = [1.00001, 0.9]
+    assert training.compare_losses(tmp_path) == ""
+
+
+def test_markdown():
+    rows = [table.measured("a | b", "ms", [2.0, 1.0, 6.0], "note"), table.left_out("c", "s", "no\n disk")]
+    assert table.markdown(rows, {"device": "x"}).splitlines() == [
+        "- device: x",
+        "",
+        "| what | unit | min | median | repeats | note |",
+        "| --- | --- | ---: | ---: | ---: | --- |",
+        "| a / b | ms | 1.00 | 2.00 | 3 | note |",
+        "| c | s |  |  |  | left out: no disk |",
+    ]
+
+
+@pytest.mark.parametrize(("value", "text"), [(None, ""), (0, "0"), (1234.5, "1234"), (99.94, "99.9"), (1.234, "1.23"),
+                                             (0.1234, "0.123"), (0.000123456, "0.000123"), (-0.5, "-0.500")])
+def test_numbers_have_three_digits(value, text):
+    assert table.number(value) == text
+
+
+def test_cases_are_interleaved_and_ratios_go_by_repeat():
+    played = []
+    cases = {name: lambda name=name: played.append(name) or len(played) for name in "abc"}
+    seconds = timing.interleave(cases, 2)
+    assert played == list("abcabc")
+    assert seconds == {"a": [1, 4], "b": [2, 5], "c": [3, 6]}
+    assert timing.ratios(seconds["b"], seconds["a"]) == [2, 1.25]
+
+
+def test_a_short_call_is_timed_many_at_once(monkeypatch):
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: clock.now)
+    calls = []
+
+    def call():
+        calls.append(1)
+        clock.now += 0.03
+
+    play = timing.stopwatch(call, units=3, warm_up=1)
+    assert play() == pytest.approx(0.01)
+    assert len(calls) == 1 + 7
+
+
+def test_peaks_by_device_kind():
+    assert peaks.peak_of("NVIDIA H200").gb_per_s == 4800
+    assert peaks.peak_of("NVIDIA H100 80GB HBM3").gb_per_s == 3350
+    assert peaks.peak_of("NVIDIA H100 PCIe").gb_per_s == 2000
+    assert peaks.peak_of("NVIDIA L40S") != peaks.peak_of("NVIDIA L4")
+    assert peaks.peak_of("TPU v5 lite").tflops == 197
+    assert peaks.peak_of("cpu") is None
+
+
+@pytest.mark.parametrize(("kind", "share"), [("NVIDIA H200", 100 * 1e12 / 494.5e12), ("Abacus 1", None)])
+def test_shares_of_the_peak(monkeypatch, kind, share):
+    monkeypatch.setattr(jax, "devices", lambda: [SimpleNamespace(platform="gpu", device_kind=kind)])
+    seconds = {("edmf-jax", operation): [0.5, 0.5] for operation in ("step", "network")}
+    modules = {operation: {"flops": 5e11, "bytes_accessed": 1.2e12} for operation in ("step", "network")}
+    rows = {row.unit: row for row in training.rate_rows(SMALL, seconds, modules)}
+    assert rows["GFLOP/s"].median == pytest.approx(1000)
+    if share is None:
+        assert "Abacus 1 is not in benchmarks/peaks.py" in rows["% of FLOP/s"].left_out
+        assert rows["% of bandwidth"].left_out
+    else:
+        assert rows["% of FLOP/s"].median == pytest.approx(share)
+        assert rows["% of bandwidth"].median == pytest.approx(50)
+
+
+def test_bank_and_data_rows():
+    admission, data = bank.admission_row(1, 64), bank.data_row(1, 2)
+    assert admission.unit == "ms"
+    assert admission.median > 0
+    assert data.unit == "MB/s"
+    assert data.median > 0
+
+
+@pytest.mark.slow
+def test_one_epoch_small():
+    row = epoch.epoch_row(16, 32, 4, pairs=2, pair_px=(64, 64), limit_s=60, steps_per_call=2)
+    assert row.median > 0
+    assert row.note.endswith("played whole")
+
+
+def test_fusing_rows_say_how(monkeypatch):
+    row, = fusing.rows(1, sizes={1: (40, 64)})
+    assert "in one piece" in row.note
+    monkeypatch.setattr(fusing, "free_bytes", lambda: 2 * 10**6)
+    row, = fusing.rows(1, sizes={1: (40, 64)})
+    assert "in exact pieces" in row.note
+    monkeypatch.setattr(fusing, "free_bytes", lambda: 10**5)
+    row, = fusing.rows(1, sizes={48: (40, 64)})
+    assert row.left_out == "takes about 0.0 GB, 0.0 GB are free"
+
+
+def test_startup_reads_whole_lines_only(tmp_path):
+    log = tmp_path / "metrics.jsonl"
+    assert startup.logged_steps(log) == 0
+    log.write_text('{"step": 1}\n{"step": 2}\n{"ste')
+    assert startup.logged_steps(log) == 2
+
+
+def test_startup_says_what_is_missing(monkeypatch):
+    monkeypatch.setattr(startup, "NEEDED", ("no_such_package",))
+    assert all("no_such_package" in row.left_out for row in startup.rows(1))
