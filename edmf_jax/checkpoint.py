@@ -118,9 +118,12 @@ class Checkpoints:
 
     def close(self) -> None:
         """Ends orbax's threads, after what they are writing."""
-        # A save that failed has raised; orbax raises the same once more when it is closed.
-        with contextlib.suppress(Exception) if self._failed else contextlib.nullcontext():
-            self._checkpointer.close()
+        try:
+            self.wait()
+        finally:
+            # A save that failed has raised; orbax raises the same once more when it is closed.
+            with contextlib.suppress(Exception) if self._failed else contextlib.nullcontext():
+                self._checkpointer.close()
 
 
 def _own(state: TrainState) -> TrainState:

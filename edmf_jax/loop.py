@@ -89,7 +89,6 @@ class Loop:
                 self.bar.clear()
                 self.log(epoch_line(config, report, self.loss))
                 self._stop_if_told()
-        self.profile.stop()
         self.checkpoints.wait()
         return self.relayout.to_logical(state)
 

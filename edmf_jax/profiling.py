@@ -32,8 +32,12 @@ class Profile:
         elif self._from is not None and step >= self._from + self._steps:
             self.stop(step)
 
+    def close(self) -> None:
+        """Ends a trace that is still going on, however the run ended."""
+        self.stop()
+
     def stop(self, step: int | None = None) -> None:
-        """Ends a trace that is still going on, and writes it."""
+        """Writes the trace."""
         if not self._steps:
             return
         self._steps = 0

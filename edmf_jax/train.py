@@ -57,8 +57,9 @@ def train(config: ConfigDict, workdir: str | Path, *, profile_steps: int = 0, te
     with contextlib.closing(Checkpoints(folder, keep.keep_last, keep.keep_best)) as checkpoints:
         state = start(run, checkpoints, log)
         metrics = MetricsLog(folder, int(state.step), tensorboard)
-        with InterruptFlag() as flag, contextlib.closing(metrics):
-            return Loop(run, folder, checkpoints, flag, metrics, Profile(folder, profile_steps, log), log).train(state)
+        profile = Profile(folder, profile_steps, log)
+        with InterruptFlag() as flag, contextlib.closing(metrics), contextlib.closing(profile):
+            return Loop(run, folder, checkpoints, flag, metrics, profile, log).train(state)
 
 
 def make_recipe(config: ConfigDict, layout: Layout, memory_kind: str = "images") -> Recipe:
