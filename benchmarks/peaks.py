@@ -13,6 +13,7 @@ class Peak(NamedTuple):
 
 # Dense rates, half of what is printed "with sparsity".  NVIDIA: the data sheets of H200, H100, A100, L4, L40S,
 # T4, V100 (nvidia.com, data-center products).  TPU: cloud.google.com/tpu/docs, system architecture, per chip.
+# Looked up again: A100 80GB, H100 PCIe, TPU v5e; the others are from memory, to be checked before a fraction is quoted.
 PEAKS = {
     "H200": Peak(494.5, "TF32", 4800),
     "H100 PCIe": Peak(378, "TF32", 2000),
