@@ -20,7 +20,7 @@ def get_config() -> ConfigDict:
 
     config.data = ConfigDict()
     config.data.dataset = "edmf"  # a TFDS name: edmf (= edmf/table2), edmf/as_printed, edmf_synthetic
-    config.data.split = "train"
+    config.data.split = "train"  # or a part of it, as TFDS writes it: "train[:90%]"
     config.data.data_dir = ""  # where TFDS keeps prepared data; empty: its default (TFDS_DATA_DIR)
     config.data.allow_missing = False  # build the data set from an incomplete copy of the published files
     config.data.patches = 106_250  # the paper's number, drawn with the seed from the regular grid that just holds them

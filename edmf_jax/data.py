@@ -79,9 +79,11 @@ def load_pairs(builder, split: str) -> list[Pair]:
     """All pairs of a split as Y planes, in the data set's order.  Decodes the stored files on all cores."""
     tfds = import_tfds()
     skip = {name: tfds.decode.SkipDecoding() for name in ("source_a", "source_b")}
-    if split not in builder.info.splits:
-        raise UserError(f"data.split={split!r}: {builder.info.full_name} has {sorted(builder.info.splits)}")
-    records = builder.as_dataset(split=split, decoders=skip, shuffle_files=False)
+    try:
+        records = builder.as_dataset(split=split, decoders=skip, shuffle_files=False)
+    except (ValueError, KeyError) as error:
+        raise UserError(f"data.split={split!r}: {builder.info.full_name} has {sorted(builder.info.splits)}, and parts "
+                        "of them like 'train[:90%]'") from error
     records = [(int(r["id"]), r["source_a"], r["source_b"]) for r in records.as_numpy_iterator()]
 
     def decode(record):

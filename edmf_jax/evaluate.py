@@ -21,7 +21,7 @@ from edmf_jax.files import replace_file
 from edmf_jax.interrupt import Interrupted, InterruptFlag
 from edmf_jax.methods import Method, make_methods, with_slugs
 from edmf_jax.pairs import Pairs, Scene, open_pairs
-from edmf_jax.scores import Scores, open_evaluation, read_evaluation, to_json, versions
+from edmf_jax.scores import Scores, evaluation_versions, open_evaluation, read_evaluation, to_json, unfinished
 from edmf_jax.scoring import DEFAULT_METRICS, STORES, as_stored, choose, columns, encode, score
 from edmf_jax.summary import Summary, summarize, to_record
 from edmf_jax.tables import to_latex, to_markdown
@@ -81,7 +81,8 @@ def evaluate(dataset: str, methods: Sequence[str], workdir: str | Path, *, sourc
     record = open_evaluation(folder, {
         "dataset": pairs.dataset, "split": split, "data_bytes": pairs.data_bytes, "gray": gray, "tiling": tiling,
         "store": store, "count": len(pairs.ids), "ids": pairs.ids, "methods": [method.entry for method in chosen],
-        "metrics": columns(truth=pairs.has_truth, color=pairs.is_color, metrics=metrics), "versions": versions(),
+        "metrics": columns(truth=pairs.has_truth, color=pairs.is_color, metrics=metrics),
+        "versions": evaluation_versions(),
         "opened": {"source": source and str(Path(source).absolute()), "patterns": patterns,
                    "data_dir": data_dir and str(Path(data_dir).absolute())}}, command)
     names = [metric["name"] for metric in record["metrics"]]
@@ -195,10 +196,10 @@ def _check_unchanged(job: _Job) -> None:
 def _write_summary(folder: Path, record: Mapping[str, Any], books: Mapping[str, Scores],
                    log: Callable[[str], None]) -> Summary:
     """Summarizes the methods that have all pairs, those of earlier calls too."""
-    unfinished = [entry["name"] for entry in record["methods"]
-                  if set(record["ids"]) - books[entry["name"]].rows.keys() - set(entry["missing"])]
-    complete = {name: book.rows for name, book in books.items() if name not in unfinished}
-    summary = summarize(record, complete, unfinished)
+    rows = {name: book.rows for name, book in books.items()}
+    lacking = unfinished(record, rows)
+    complete = {name: scored for name, scored in rows.items() if name not in lacking}
+    summary = summarize(record, complete, lacking)
     for name, text in (("json", to_json(to_record(summary))), ("md", to_markdown(summary)), ("tex", to_latex(summary))):
         replace_file(folder / f"summary.{name}", text.encode())
     log(f"summary: {folder / 'summary.md'}, .tex and .json")

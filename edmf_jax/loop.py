@@ -121,11 +121,12 @@ class Loop:
     def _collect(self, end: int) -> None:
         """Fetches the means of the steps since the last time: every one is checked, some are logged."""
         every, pending, self.pending = self.run.config.train.log_every_steps, self.pending, []
+        saved = self.checkpoints.steps
         for (first, count, _), means in zip(pending, jax.device_get([means for *_, means in pending])):
             for i in range(count):
                 step, row = first + i + 1, {name: values[i] for name, values in means.items()}
                 try:
-                    self.health.check(step, float(row["loss"]), float(row["gradient_norm"]), self.checkpoints.steps)
+                    self.health.check(step, float(row["loss"]), float(row["gradient_norm"]), saved)
                 except Diverged as error:
                     self.metrics.write(error.record)
                     raise

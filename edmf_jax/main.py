@@ -100,13 +100,7 @@ def make_parser() -> argparse.ArgumentParser:
     sub.add_argument("--weights", metavar="DIR-or-NAME", help="what `edmf export` or `edmf import-mufusion` wrote")
     sub.add_argument("--preset", default="paper", help="paper: the whole picture in one piece, as published")
 
-    sub = command("train", _train, "train, or go on training, a run",
-                  epilog="Any field of the configuration is set by --config.field=value.")
-    sub.add_argument("--config", required=True, metavar="FILE", help="for example configs/edmf.py")
-    sub.add_argument("--workdir", required=True, metavar="DIR", help="the run's folder; made where absent")
-    sub.add_argument("--profile", type=_positive, default=0, metavar="STEPS",
-                     help="trace so many steps into DIR/profile, for xprof or Perfetto")
-    sub.add_argument("--tensorboard", action="store_true", help="write the log for TensorBoard too")
+    _add_train_command(command)
 
     sub = command("export", _export, "write a run's parameters alone")
     sub.add_argument("--workdir", required=True, metavar="DIR", help="the run's folder")
@@ -127,6 +121,16 @@ def make_parser() -> argparse.ArgumentParser:
     sub.add_argument("--source", metavar="DIR-or-ZIP", help="real EDMF pairs instead of the embedded data set")
     sub.add_argument("--allow-missing", action="store_true", help="go on with the whole pairs of an incomplete copy")
     return parser
+
+
+def _add_train_command(command) -> None:
+    sub = command("train", _train, "train, or go on training, a run",
+                  epilog="Any field of the configuration is set by --config.field=value.")
+    sub.add_argument("--config", required=True, metavar="FILE", help="for example configs/edmf.py")
+    sub.add_argument("--workdir", required=True, metavar="DIR", help="the run's folder; made where absent")
+    sub.add_argument("--profile", type=_positive, default=0, metavar="STEPS",
+                     help="trace so many steps into DIR/profile, for xprof or Perfetto")
+    sub.add_argument("--tensorboard", action="store_true", help="write the log for TensorBoard too")
 
 
 def _add_data_commands(data: argparse.ArgumentParser) -> None:

@@ -7,6 +7,7 @@ one, in place.  Admitting an epoch at its end is a change of slot numbers.
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -105,6 +106,11 @@ def replaced(epochs: jax.Array, epoch_sharpness: jax.Array, mean_sharpness: jax.
     return jnp.argmin(age), mean_sharpness > smallest
 
 
+def swapper(place: jax.Array, admitted: jax.Array) -> Callable[[jax.Array, jax.Array], jax.Array]:
+    """(array `[K, …]`, value) → the array with the value at `place`, where `admitted`; else as it was."""
+    return lambda array, value: array.at[place].set(jnp.where(admitted, value, array[place]))
+
+
 def admit(bank: MemoryBank, epoch: jax.Array, mean_sharpness: jax.Array) -> tuple[MemoryBank, jax.Array]:
     """Algorithm 1 at the end of `epoch`, whose planes lie in the free slot → bank, admitted?
 
@@ -114,8 +120,7 @@ def admit(bank: MemoryBank, epoch: jax.Array, mean_sharpness: jax.Array) -> tupl
     """
     worst, admitted = replaced(bank.epochs, bank.epoch_sharpness, mean_sharpness)
 
-    def swap(array, value):
-        return array.at[worst].set(jnp.where(admitted, value, array[worst]))
+    swap = swapper(worst, admitted)
 
     new = dataclasses.replace(
         bank,

@@ -14,7 +14,7 @@ import numpy as np
 from edmf_jax.errors import MissingFileError, UserError
 from edmf_jax.images import read_image
 from edmf_jax.pairs import Pairs, open_pairs
-from edmf_jax.scores import read_evaluation
+from edmf_jax.scores import read_evaluation, unfinished
 from edmf_jax.scoring import STORES
 from edmf_jax.summary import Summary, summarize
 
@@ -80,13 +80,12 @@ def read(folder: str | Path) -> Evaluation:
         raise UserError(f"{folder / 'evaluation.json'}: not written by `edmf evaluate`, it has no {', '.join(lacks)}")
     names = [metric["name"] for metric in record["metrics"]]
     rows = {entry["name"]: _read_scores(folder / entry["slug"] / "scores.csv", names) for entry in record["methods"]}
-    unfinished = [entry["name"] for entry in record["methods"]
-                  if set(record["ids"]) - rows[entry["name"]].keys() - set(entry["missing"])]
-    scores = {name: found for name, found in rows.items() if name not in unfinished}
+    lacking = unfinished(record, rows)
+    scores = {name: found for name, found in rows.items() if name not in lacking}
     if not scores:
         raise UserError(f"{folder}: no method has scores of all {record['count']} pairs yet; finish it first: "
                         f"{record['commands'][-1]}")
-    return Evaluation(folder, record, scores, summarize(record, scores, unfinished))
+    return Evaluation(folder, record, scores, summarize(record, scores, lacking))
 
 
 def _read_scores(path: Path, columns: list[str]) -> dict[str, dict[str, float]]:

@@ -3,7 +3,10 @@
 import contextlib
 import ctypes
 import os
+import platform
 import sys
+from collections.abc import Iterable
+from importlib import metadata
 
 # glibc's malloc.h
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
@@ -34,3 +37,8 @@ def keep_compiled_programs() -> None:
 
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         jax.config.update("jax_compilation_cache_dir", platformdirs.user_cache_dir("edmf-jax", appauthor=False))
+
+
+def versions(packages: Iterable[str]) -> dict[str, str]:
+    """Python's version and those of installed packages."""
+    return {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}}

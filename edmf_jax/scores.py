@@ -6,12 +6,10 @@
 """
 
 import csv
-import importlib.metadata
 import io
 import json
 import math
 import os
-import platform
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,16 +18,16 @@ import cv2
 
 from edmf_jax.errors import UserError
 from edmf_jax.files import disk_errors, replace_file
+from edmf_jax.runtime import versions
 
 _PACKAGES = ("edmf-jax", "jax", "jaxlib", "flax", "numpy")
 # What must be the same for scores to stand in one table.
 _SETTINGS = ("dataset", "split", "data_bytes", "gray", "tiling", "store")
 
 
-def versions() -> dict[str, str]:
+def evaluation_versions() -> dict[str, str]:
     """Versions of what decides the scores."""
-    found = {name: importlib.metadata.version(name) for name in _PACKAGES}
-    return {"python": platform.python_version(), **found, "opencv": cv2.__version__}
+    return {**versions(_PACKAGES), "opencv": cv2.__version__}  # the distribution may have either of two names
 
 
 def open_evaluation(folder: Path, record: dict[str, Any], command: str) -> dict[str, Any]:
@@ -129,6 +127,12 @@ class Scores:
             file.flush()
             os.fsync(file.fileno())
         self.rows[name] = row
+
+
+def unfinished(record: Mapping[str, Any], rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Names of `evaluation.json`'s methods that still lack pairs, given each method's scored ones."""
+    return [entry["name"] for entry in record["methods"]
+            if set(record["ids"]) - rows[entry["name"]].keys() - set(entry["missing"])]
 
 
 def _line(fields: Sequence[str]) -> str:

@@ -40,11 +40,6 @@ def init_snapshots(params: Any, patches: int, remembered: int) -> SnapshotBank:
     )
 
 
-def snapshot_bytes(parameters: int, patches: int, remembered: int) -> int:
-    """Bytes of what `init_snapshots` would take, for so many parameters."""
-    return 4 * (parameters * remembered + patches + 2 * remembered)
-
-
 def recompute(bank: SnapshotBank, model: FusionNet, planes: jax.Array) -> jax.Array:
     """What the remembered networks make of sources `[B, 2, P, P]` in [0, 1]: `[B, K, P, P]`, at 8 bits, in [0, 1]."""
     pairs = jnp.moveaxis(planes, 1, -1)
@@ -64,8 +59,7 @@ def admit(bank: SnapshotBank, params: Any, epoch: jax.Array, mean_sharpness: jax
     """Algorithm 1 at the end of `epoch`, which ended with `params` → bank, admitted?  See `memory.admit`."""
     worst, admitted = memory.replaced(bank.epochs, bank.epoch_sharpness, mean_sharpness)
 
-    def swap(array, value):
-        return array.at[worst].set(jnp.where(admitted, value, array[worst]))
+    swap = memory.swapper(worst, admitted)
 
     new = dataclasses.replace(
         bank,

@@ -1,9 +1,7 @@
 """A run's folder: `run.json` (configuration, versions, data), `metrics.jsonl`, `checkpoints/`."""
 
 import datetime
-import importlib.metadata
 import json
-import platform
 import time
 from pathlib import Path
 
@@ -12,16 +10,13 @@ from ml_collections import ConfigDict
 from edmf_jax.config import differences, to_json
 from edmf_jax.errors import UserError
 from edmf_jax.files import replace_file
+from edmf_jax.runtime import versions
 
 # Fields that a resumed run may change: they decide neither the patches nor what a step computes.
 MAY_CHANGE = ("train.epochs", "train.log_every_steps", "train.steps_per_call", "train.diverged_ratio",
                "checkpoint.", "data.data_dir", "data.allow_missing")
+# Those that decide a run's numbers.
 PACKAGES = ("edmf-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-
-
-def versions() -> dict[str, str]:
-    """Versions of what decides a run's numbers."""
-    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}
 
 
 def open_workdir(workdir: str | Path, config: ConfigDict) -> Path:
@@ -69,7 +64,7 @@ def write_run(folder: Path, config: ConfigDict, fingerprint: str, memory_kind: s
     if record and record["data"] != fingerprint:
         raise UserError(f"{folder}: this run began on other pictures than {config.data.dataset} holds now "
                         "(the data set was rebuilt?); choose another work folder, or the data of that run")
-    record = {"config": json.loads(to_json(config)), "versions": versions(), "data": fingerprint,
+    record = {"config": json.loads(to_json(config)), "versions": versions(PACKAGES), "data": fingerprint,
               "memory_kind": memory_kind,
               "begun": record["begun"] if record else datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
     replace_file(folder / "run.json", (json.dumps(record, indent=2) + "\n").encode())
