@@ -41,7 +41,8 @@ def get_config() -> ConfigDict:
 
     config.memory = ConfigDict()
     config.memory.slots = 4  # epochs remembered
-    # images: the outputs, on the devices; snapshots: the parameters, outputs recomputed; auto: images where they fit
+    # images: the outputs, on the devices; host: in the host's memory, streamed; snapshots: the parameters, outputs
+    # recomputed; auto: the first of these for which there is room
     config.memory.kind = "auto"
 
     config.train = ConfigDict()

@@ -108,7 +108,8 @@ def check_config(config: ConfigDict) -> None:
     need(window % 2 == 1 and window > 0, "focus.window_px", "must be odd and positive")
     need(window // 2 < config.data.patch_px, "focus.window_px",
          f"half of it must be less than data.patch_px={config.data.patch_px}")
-    need(config.memory.kind in ("auto", "images", "snapshots"), "memory.kind", "must be auto, images or snapshots")
+    need(config.memory.kind in ("auto", "images", "host", "snapshots"), "memory.kind",
+         "must be auto, images, host or snapshots")
     need(config.memory.slots >= 1, "memory.slots", "at least one epoch must be remembered")
     for name in ("train.epochs", "train.log_every_steps", "model.width"):
         section, field = name.split(".")

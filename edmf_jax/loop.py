@@ -1,25 +1,33 @@
 """The training loop: epochs, calls of several steps, logging, checkpoints, the watch over the loss."""
 
 import dataclasses
+import signal
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
-from edmf_jax import memory
+from edmf_jax import distributed, memory
 from edmf_jax.checkpoint import BEST_METRIC, Checkpoints
-from edmf_jax.data import TrainingSet, put_sources
+from edmf_jax.data import TrainingSet, put_sources, put_split
 from edmf_jax.health import Diverged, Health
 from edmf_jax.interrupt import Interrupted, InterruptFlag
 from edmf_jax.profiling import Profile
-from edmf_jax.state import DEVICES, TrainState, shardings, to_devices, to_logical
-from edmf_jax.steps import Recipe, make_epoch_end, make_train_step
+from edmf_jax.state import TrainState, shardings, to_devices, to_logical
+from edmf_jax.steps import (
+    Recipe,
+    make_epoch_end,
+    make_sharded_epoch_end,
+    make_sharded_step,
+    make_train_step,
+)
 from edmf_jax.workdir import MetricsLog
 
 
@@ -33,13 +41,28 @@ class Run:
     recipe: Recipe
 
 
-class Relayout:
-    """Moves a state between the layouts of checkpoints and of the step, in place (donated)."""
+class Programs(NamedTuple):
+    """The compiled functions of a run; all but the logs' values stays on the devices."""
 
-    def __init__(self, mesh: Mesh, logical: TrainState):
-        places = shardings(mesh, logical)  # the same in both layouts: split along the leading axis
-        self.to_devices = jax.jit(lambda s: to_devices(s, mesh.size), out_shardings=places, donate_argnums=0)
-        self.to_logical = jax.jit(to_logical, out_shardings=places, donate_argnums=0)
+    to_devices: Callable  # a state in the layout of checkpoints → in that of the step, in place (donated)
+    to_logical: Callable  # the inverse
+    train_steps: Callable  # see steps.make_train_step
+    epoch_end: Callable
+
+
+def make_programs(run: Run, logical: TrainState) -> Programs:
+    """Pmapped where one process has all devices and they hold the memory; else sharded over the mesh."""
+    recipe, mesh = run.recipe, run.mesh
+    if recipe.memory_kind == "host" or jax.process_count() > 1:
+        def same(state):
+            return state
+
+        return Programs(same, same, make_sharded_step(recipe, mesh), make_sharded_epoch_end(recipe, mesh))
+    places = shardings(mesh, logical)  # the same in both layouts: split along the leading axis
+    return Programs(
+        jax.jit(lambda s: to_devices(s, mesh.size), out_shardings=places, donate_argnums=0),
+        jax.jit(to_logical, out_shardings=places, donate_argnums=0),
+        make_train_step(recipe), make_epoch_end(recipe))
 
 
 class Loop:
@@ -72,25 +95,25 @@ class Loop:
           Diverged: a loss that is no number, or far too large; nothing is saved after it.
         """
         run, config, layout = self.run, self.run.config, self.run.recipe.layout
-        self.relayout = Relayout(run.mesh, state)
-        self.train_steps, epoch_end = make_train_step(run.recipe), make_epoch_end(run.recipe)
-        split = NamedSharding(run.mesh, PartitionSpec(DEVICES))
+        self.programs = make_programs(run, state)
         self.sources = put_sources(run.training_set, run.mesh)
         self.step, self.last = int(state.step), config.train.epochs * layout.steps_per_epoch
-        state = self.relayout.to_devices(state)
-        with tqdm(total=self.last, initial=self.step, unit="step", disable=None, file=sys.stderr) as self.bar:
+        self.agreed, self.told = self.step, False  # at which step the processes last asked each other, and what came
+        state = self.programs.to_devices(state)
+        quiet = None if distributed.is_first() else True
+        with tqdm(total=self.last, initial=self.step, unit="step", disable=quiet, file=sys.stderr) as self.bar:
             for epoch in range(self.step // layout.steps_per_epoch, config.train.epochs):
                 began = time.perf_counter()
-                order = jax.device_put(layout.device_order(config.seed, epoch, run.mesh.size), split)
+                order = put_split(layout.device_order(config.seed, epoch, run.mesh.size), run.mesh)
                 state = self._epoch(state, order, (epoch + 1) * layout.steps_per_epoch)
-                state, report = epoch_end(state, self.sources)
+                state, report = self.programs.epoch_end(state, self.sources)
                 report = log_epoch(self.metrics, self.step, epoch, report, time.perf_counter() - began)
                 state = self._save(state, {BEST_METRIC: report["sharpness"]})
                 self.bar.clear()
                 self.log(epoch_line(config, report, self.loss))
                 self._stop_if_told()
         self.checkpoints.wait()
-        return self.relayout.to_logical(state)
+        return self.programs.to_logical(state)
 
     def _epoch(self, state: TrainState, order: jax.Array, end: int) -> TrainState:
         """All steps that are left of an epoch."""
@@ -98,7 +121,7 @@ class Loop:
         while self.step < end:
             self.profile.before(self.step)
             count = min(self.run.recipe.steps_per_call, end - self.step, every - self.step % every)
-            state, means = self.train_steps(state, self.sources, order, np.int32(count))
+            state, means = self.programs.train_steps(state, self.sources, order, np.int32(count))
             self.pending.append((self.step, count, means))
             self.step += count
             self.bar.update(count)
@@ -108,11 +131,20 @@ class Loop:
                 self.began = 0.0
             if self.step == end or self._log_is_due():
                 self._collect(end)
-            if self.step < end and (self.flag.signal is not None or self.step % every == 0):
+            if self.step < end and (self._is_told() or self.step % every == 0):
                 self._collect(end)  # nothing is saved that was not checked
                 state = self._save(state)
                 self._stop_if_told()
         return state
+
+    def _is_told(self) -> bool:
+        """To stop?  Several processes agree on it at the same steps, when the log is written."""
+        if jax.process_count() == 1:
+            return self.flag.signal is not None
+        every = self.run.config.train.log_every_steps
+        if self.step // every > self.agreed // every or self.step % self.run.recipe.layout.steps_per_epoch == 0:
+            self.agreed, self.told = self.step, distributed.any_process(self.flag.signal is not None)
+        return self.told
 
     def _log_is_due(self) -> bool:
         every = self.run.config.train.log_every_steps
@@ -135,15 +167,15 @@ class Loop:
                     self.bar.set_postfix(log_step(self.metrics, step, self.run.recipe.layout, row))
 
     def _save(self, state: TrainState, report: dict | None = None) -> TrainState:
-        state = self.relayout.to_logical(state)
+        state = self.programs.to_logical(state)
         self.checkpoints.save(self.step, state, report)
-        return self.relayout.to_devices(state)
+        return self.programs.to_devices(state)
 
     def _stop_if_told(self) -> None:
-        if self.flag.signal is not None and self.step < self.last:
+        if self._is_told() and self.step < self.last:
             self.checkpoints.wait()
             raise Interrupted(f"stopped and saved at step {self.step} of {self.last}; the same command with "
-                              f"--workdir={self.folder} goes on from there", self.flag.signal)
+                              f"--workdir={self.folder} goes on from there", self.flag.signal or signal.SIGTERM)
 
 
 def log_step(metrics: MetricsLog, step: int, layout, row: dict) -> dict[str, str]:

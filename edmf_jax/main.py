@@ -39,13 +39,18 @@ def _positive(text: str) -> int:
 
 
 def _train(args, rest):
+    from edmf_jax import distributed
     from edmf_jax.config import load_config
     from edmf_jax.runtime import keep_compiled_programs
-    from edmf_jax.train import train
 
+    config = load_config(args.config, rest)
     keep_compiled_programs()
-    train(load_config(args.config, rest), args.workdir, profile_steps=args.profile, tensorboard=args.tensorboard)
-    print(f"trained; export the parameters with: edmf export --workdir {args.workdir} -o DIR")
+    with distributed.session(args.distributed, args.coordinator, args.processes, args.process):
+        from edmf_jax.train import train
+
+        train(config, args.workdir, profile_steps=args.profile, tensorboard=args.tensorboard)
+        if distributed.is_first():
+            print(f"trained; export the parameters with: edmf export --workdir {args.workdir} -o DIR")
 
 
 def _fuse(args):
@@ -131,6 +136,12 @@ def _add_train_command(command) -> None:
     sub.add_argument("--profile", type=_positive, default=0, metavar="STEPS",
                      help="trace so many steps into DIR/profile, for xprof or Perfetto")
     sub.add_argument("--tensorboard", action="store_true", help="write the log for TensorBoard too")
+    several = sub.add_argument_group("several processes", "the same command for each; DIR is on a disk that all share")
+    several.add_argument("--distributed", action="store_true",
+                         help="one of several processes, as Slurm, Kubernetes, MPI or a TPU pod started it")
+    several.add_argument("--coordinator", metavar="HOST:PORT", help="where nothing tells: process 0's address …")
+    several.add_argument("--processes", type=_positive, metavar="N", help="… how many processes there are …")
+    several.add_argument("--process", type=int, metavar="I", help="… and which this is, 0 to N − 1")
 
 
 def _add_data_commands(data: argparse.ArgumentParser) -> None:

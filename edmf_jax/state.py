@@ -40,12 +40,12 @@ class Sources(NamedTuple):
 _IMAGES = MemoryBank(images=0, scores=0, sharpness=0, slots=None, epochs=None, epoch_sharpness=None, free=None)
 _SNAPSHOTS = SnapshotBank(params=None, sharpness=0, epochs=None, epoch_sharpness=None)
 STATE_AXES = {kind: TrainState(step=None, params=None, opt_state=None, bank=bank)
-              for kind, bank in (("images", _IMAGES), ("snapshots", _SNAPSHOTS))}
+              for kind, bank in (("images", _IMAGES), ("host", _IMAGES), ("snapshots", _SNAPSHOTS))}
 """By `memory.kind`."""
 
 
 def kind_of(state: TrainState) -> str:
-    """The `memory.kind` of a state: "images" or "snapshots"."""
+    """The `memory.kind` of a state: "snapshots", or "images" for a bank of them, wherever it lies."""
     return "snapshots" if isinstance(state.bank, SnapshotBank) else "images"
 
 
@@ -65,11 +65,26 @@ def to_logical(state: TrainState) -> TrainState:
     return _reshape_bank(state, lambda x: jnp.reshape(x, (-1, *x.shape[2:])))
 
 
-def shardings(mesh: Mesh, state: TrainState) -> TrainState:
-    """A sharding for each leaf of `state` (arrays or their shapes), in either layout of the bank."""
+def state_specs(kind: str) -> TrainState:
+    """How the leaves of a state with this `memory.kind` are split, as a prefix of its tree."""
+    return jax.tree.map(lambda axis: PartitionSpec() if axis is None else PartitionSpec(DEVICES), STATE_AXES[kind],
+                        is_leaf=lambda x: x is None)
 
-    def place(axis, leaves):
-        spec = PartitionSpec() if axis is None else PartitionSpec(DEVICES)
-        return jax.tree.map(lambda _: NamedSharding(mesh, spec), leaves)
 
-    return jax.tree.map(place, STATE_AXES[kind_of(state)], state, is_leaf=lambda x: x is None)
+def state_shardings(mesh: Mesh, kind: str) -> TrainState:
+    """Where the leaves of a state with this `memory.kind` lie, as a prefix of its tree."""
+    placed = jax.tree.map(lambda spec: NamedSharding(mesh, spec), state_specs(kind))
+    if kind != "host":
+        return placed
+    images = placed.bank.images.with_memory_kind("pinned_host")
+    return dataclasses.replace(placed, bank=dataclasses.replace(placed.bank, images=images))
+
+
+def shardings(mesh: Mesh, state: TrainState, kind: str | None = None) -> TrainState:
+    """A sharding for each leaf of `state` (arrays or their shapes), in either layout of the bank.
+
+    Args:
+      kind: its `memory.kind`; by default that of the state with everything on the devices.
+    """
+    return jax.tree.map(lambda place, leaves: jax.tree.map(lambda _: place, leaves),
+                        state_shardings(mesh, kind or kind_of(state)), state)

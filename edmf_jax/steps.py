@@ -8,14 +8,14 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from edmf_jax import memory, snapshots
 from edmf_jax.focus import focus_masks, spatial_frequency
 from edmf_jax.losses import Coefficients, LossReport, source_score, total_loss
 from edmf_jax.model import FusionNet
 from edmf_jax.patches import Layout
-from edmf_jax.state import DEVICES, STATE_AXES, Sources, TrainState
+from edmf_jax.state import DEVICES, STATE_AXES, Sources, TrainState, state_shardings, state_specs
 
 
 class Recipe(NamedTuple):
@@ -28,7 +28,7 @@ class Recipe(NamedTuple):
     patch_px: int
     layout: Layout
     steps_per_call: int = 1
-    memory_kind: str = "images"  # or "snapshots"
+    memory_kind: str = "images"  # or "host", "snapshots"
 
 
 def cut_patches(sources: Sources, places: jax.Array, patch_px: int) -> jax.Array:
@@ -40,22 +40,31 @@ def cut_patches(sources: Sources, places: jax.Array, patch_px: int) -> jax.Array
     return jax.vmap(cut)(sources.corners.at[places].get(mode="clip"))
 
 
-def recall(recipe: Recipe, bank, places: jax.Array, planes: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """What is remembered of a batch: planes `[B, K, P, P]` in [0, 1], and their scores `[B, K]`."""
-    if recipe.memory_kind == "images":
-        remembered, scores = memory.read(bank, places)
-        return memory.dequantise(remembered), scores
-    remembered = jax.lax.stop_gradient(snapshots.recompute(bank, recipe.model, planes))
-    return remembered, jax.vmap(source_score, (1, None), 1)(remembered, planes)
+class Recalled(NamedTuple):
+    """What is remembered of a batch."""
+
+    planes: jax.Array  # [B, K, P, P] in [0, 1]
+    scores: jax.Array  # [B, K]
+    rows: jax.Array | None  # uint8 [B, K+1, P, P], the whole rows of a bank in host memory
 
 
-def remember(recipe: Recipe, bank, places: jax.Array, output: jax.Array, planes: jax.Array):
+def recall(recipe: Recipe, bank, places: jax.Array, planes: jax.Array) -> Recalled:
+    """What is remembered of the pairs of patches `[B, 2, P, P]` at `places`."""
+    if recipe.memory_kind == "snapshots":
+        remembered = jax.lax.stop_gradient(snapshots.recompute(bank, recipe.model, planes))
+        return Recalled(remembered, jax.vmap(source_score, (1, None), 1)(remembered, planes), None)
+    rows = memory.fetch(bank, places) if recipe.memory_kind == "host" else None
+    levels, scores = memory.read(bank, places, rows)
+    return Recalled(memory.dequantise(levels), scores, rows)
+
+
+def remember(recipe: Recipe, bank, places: jax.Array, output: jax.Array, planes: jax.Array, rows: jax.Array | None):
     """The bank with a batch of outputs `[B, P, P]`: at 8 bits, with the scores that belong to what is written."""
     levels = memory.quantise(output)
     kept = memory.dequantise(levels)
     if recipe.memory_kind == "snapshots":
         return snapshots.write(bank, places, spatial_frequency(kept))
-    return memory.write(bank, places, levels, source_score(kept, planes), spatial_frequency(kept))
+    return memory.write(bank, places, levels, source_score(kept, planes), spatial_frequency(kept), rows)
 
 
 def _weighted_sums(report: LossReport, weight: jax.Array) -> dict[str, jax.Array]:
@@ -86,12 +95,12 @@ def device_step(recipe: Recipe, state: TrainState, sources: Sources, order: jax.
     weight = (batch < sources.used.shape[0]).astype(jnp.float32)
     planes = memory.dequantise(cut_patches(sources, batch, recipe.patch_px))
     masks = jnp.stack(focus_masks(planes[:, 0], planes[:, 1], recipe.window_px), axis=1)
-    remembered, scores = recall(recipe, state.bank, batch, planes)
+    recalled = recall(recipe, state.bank, batch, planes)
     held = memory.held(state.bank)
 
     def loss(params):
         output = recipe.model.apply({"params": params}, jnp.moveaxis(planes, 1, -1))
-        report = total_loss(output, planes, masks, remembered, scores, held, recipe.coefficients)
+        report = total_loss(output, planes, masks, recalled.planes, recalled.scores, held, recipe.coefficients)
         return jnp.sum(weight * report.total), (output, report)
 
     gradients, (output, report) = jax.grad(loss, has_aux=True)(state.params)
@@ -101,7 +110,7 @@ def device_step(recipe: Recipe, state: TrainState, sources: Sources, order: jax.
     gradients, means = jax.tree.map(lambda x: x / patches, (gradients, sums))
     means["gradient_norm"] = optax.tree.norm(gradients)
     updates, opt_state = recipe.optimizer.update(gradients, state.opt_state, state.params)
-    bank = remember(recipe, state.bank, batch, output, planes)
+    bank = remember(recipe, state.bank, batch, output, planes, recalled.rows)
     params = optax.apply_updates(state.params, updates)
     return TrainState(state.step + 1, params, opt_state, bank), means
 
@@ -134,7 +143,7 @@ def device_steps(recipe: Recipe, state: TrainState, sources: Sources, order: jax
 def device_epoch_end(recipe: Recipe, state: TrainState, sources: Sources):
     """Algorithm 1 as one device sees it: state, and the epoch's mean sharpness and whether it was admitted."""
     bank = state.bank
-    images = recipe.memory_kind == "images"
+    images = recipe.memory_kind != "snapshots"
     of_planes = bank.sharpness.at[:, bank.free].get() if images else bank.sharpness
     own = jnp.sum(jnp.where(sources.used, of_planes, 0.0))
     sharpness = jax.lax.psum(own, DEVICES) / recipe.layout.patches
@@ -162,19 +171,30 @@ def make_train_step(recipe: Recipe) -> Callable:
 def make_sharded_step(recipe: Recipe, mesh: Mesh) -> Callable:
     """The same step as `make_train_step`'s under jit and shard_map, the bank in its logical layout.
 
-    It can be compiled ahead of time for devices that are not there.
+    It runs over several processes and with a bank in host memory, and can be
+    compiled ahead of time for devices that are not there.
     """
-    split, same = PartitionSpec(DEVICES), PartitionSpec()
-    axes = STATE_AXES[recipe.memory_kind]
-    state_spec = jax.tree.map(lambda axis: same if axis is None else split, axes, is_leaf=lambda x: x is None)
-
     def per_device(state, sources, order, count):
-        sources, order = jax.tree.map(lambda x: x[0], (sources, order))
-        return device_steps(recipe, state, sources, order, count)
+        return device_steps(recipe, state, *jax.tree.map(lambda x: x[0], (sources, order)), count)
 
-    mapped = jax.shard_map(per_device, mesh=mesh, in_specs=(state_spec, split, split, same),
-                           out_specs=(state_spec, same), check_vma=False)
-    return jax.jit(mapped, donate_argnums=0)
+    return _sharded(recipe, mesh, per_device, inputs=(PartitionSpec(DEVICES), PartitionSpec(DEVICES), PartitionSpec()))
+
+
+def make_sharded_epoch_end(recipe: Recipe, mesh: Mesh) -> Callable:
+    """The same as `make_epoch_end`'s, for the states of `make_sharded_step`."""
+    def per_device(state, sources):
+        return device_epoch_end(recipe, state, jax.tree.map(lambda x: x[0], sources))
+
+    return _sharded(recipe, mesh, per_device, inputs=(PartitionSpec(DEVICES),))
+
+
+def _sharded(recipe: Recipe, mesh: Mesh, per_device: Callable, inputs: tuple) -> Callable:
+    """(state, *inputs) → (state, what is the same on every device), jitted over the mesh; the state is donated."""
+    state_spec, same = state_specs(recipe.memory_kind), PartitionSpec()
+    mapped = jax.shard_map(per_device, mesh=mesh, in_specs=(state_spec, *inputs), out_specs=(state_spec, same),
+                           check_vma=False)
+    outputs = (state_shardings(mesh, recipe.memory_kind), NamedSharding(mesh, same))
+    return jax.jit(mapped, donate_argnums=0, out_shardings=outputs)
 
 
 def make_epoch_end(recipe: Recipe) -> Callable:

@@ -1,20 +1,22 @@
 """train(config, workdir): from a configuration to a trained state; the command line adds nothing to it."""
 
 import contextlib
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import psutil
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from edmf_jax import memory, snapshots
+from edmf_jax import distributed, memory, snapshots
 from edmf_jax.checkpoint import Checkpoints
 from edmf_jax.config import check_config
-from edmf_jax.data import device_mesh, load_pairs, make_training_set, open_dataset
+from edmf_jax.data import device_mesh, exchange_pairs, load_pairs, make_training_set, open_dataset, own_pairs
 from edmf_jax.errors import UserError
 from edmf_jax.interrupt import InterruptFlag
 from edmf_jax.loop import Loop, Run
@@ -24,7 +26,7 @@ from edmf_jax.patches import Layout
 from edmf_jax.profiling import Profile
 from edmf_jax.state import TrainState, shardings
 from edmf_jax.steps import Recipe
-from edmf_jax.workdir import MetricsLog, open_workdir, read_run, write_run
+from edmf_jax.workdir import MetricsLog, SilentLog, open_workdir, read_run, write_run
 
 ACCELERATOR_STEPS_PER_CALL = 16
 
@@ -45,6 +47,8 @@ def train(config: ConfigDict, workdir: str | Path, *, profile_steps: int = 0, te
       Interrupted: Ctrl-C or SIGTERM; the run is saved and the same call goes on from there.
     """
     check_config(config)
+    if not distributed.is_first():
+        log, profile_steps = _silent, 0
     folder = open_workdir(workdir, config)
     mesh = device_mesh()
     layout = Layout(config.data.patches, config.data.logical_shards, config.train.batch)
@@ -56,10 +60,14 @@ def train(config: ConfigDict, workdir: str | Path, *, profile_steps: int = 0, te
     keep = config.checkpoint
     with contextlib.closing(Checkpoints(folder, keep.keep_last, keep.keep_best)) as checkpoints:
         state = start(run, checkpoints, log)
-        metrics = MetricsLog(folder, int(state.step), tensorboard)
+        metrics = MetricsLog(folder, int(state.step), tensorboard) if distributed.is_first() else SilentLog()
         profile = Profile(folder, profile_steps, log)
         with InterruptFlag() as flag, contextlib.closing(metrics), contextlib.closing(profile):
             return Loop(run, folder, checkpoints, flag, metrics, profile, log).train(state)
+
+
+def _silent(line: str) -> None:
+    """Takes the lines that process 0 prints for all."""
 
 
 def make_recipe(config: ConfigDict, layout: Layout, memory_kind: str = "images") -> Recipe:
@@ -91,53 +99,72 @@ def make_optimizer(config: ConfigDict, layout: Layout) -> optax.GradientTransfor
 
 
 def prepare(config: ConfigDict, mesh: Mesh, memory_kind: str, log: Callable[[str], None]) -> Run:
-    """Reads the data and draws the patches."""
+    """Reads the data and draws the patches; of several processes, each keeps the pictures of its own devices."""
     data = config.data
-    builder = open_dataset(data.dataset, data.data_dir or None, allow_missing=data.allow_missing, log=log)
-    training_set = make_training_set(load_pairs(builder, data.split), config)
+    builder = distributed.first_alone(
+        lambda: open_dataset(data.dataset, data.data_dir or None, allow_missing=data.allow_missing, log=log))
+    drawn = make_training_set(load_pairs(builder, data.split), config)
+    own = own_pairs(drawn, mesh)
+    training_set = dataclasses.replace(drawn, pairs=exchange_pairs(drawn.pairs, own, builder, data.split))
     layout = training_set.layout
+    several = f" in {jax.process_count()} processes, {len(own)} pairs in this one" if jax.process_count() > 1 else ""
     log(f"{builder.info.full_name}: {len(training_set.pairs)} pairs, {layout.patches} patches of "
         f"{data.patch_px}² px, {layout.steps_per_epoch} steps an epoch; "
-        f"{mesh.size} × {mesh.devices.flat[0].device_kind}")
+        f"{mesh.size} × {mesh.local_devices[0].device_kind}{several}")
     if jax.config.jax_compilation_cache_dir:
         log(f"compiled programs are kept in {jax.config.jax_compilation_cache_dir}")
     return Run(config, mesh, training_set, make_recipe(config, layout, memory_kind))
 
 
 def choose_memory(config: ConfigDict, layout: Layout, mesh: Mesh, begun: str | None) -> tuple[str, str]:
-    """The kind of memory of a run, and why: what `memory.kind` says; "auto" takes a bank of images where it fits.
+    """The kind of memory of a run, and why: what `memory.kind` says.
+
+    "auto" takes a bank of images on the devices, where it does not fit there one in
+    the host's memory, and where it does not fit there either, snapshots.
 
     Args:
       begun: the kind that the run in the folder began with, None where none has.
 
     Raises:
-      UserError: "images" was asked for and does not fit: with the numbers and the ways out.
+      UserError: "images" or "host" was asked for and does not fit: with the numbers and the ways out; or the run
+        began with the other kind of memory.
     """
     kind = config.memory.kind
-    if kind == "auto" and begun:
-        return begun, "as this run began"
-    if kind == "snapshots":
-        return kind, "as asked for"
     needed = memory.bank_bytes(layout.places, config.memory.slots, config.data.patch_px) / mesh.size
-    free = free_bytes(mesh)
+    free, free_host = distributed.least(free_bytes(mesh)), distributed.least(free_host_bytes(mesh))
     numbers = (f"{needed / 1e9:.1f} GB on each of {mesh.size} devices ({layout.patches} patches × "
                f"{config.memory.slots + 1} slots × {config.data.patch_px}² bytes), {free / 1e9:.1f} GB are free")
-    if needed <= free:
+    if begun and kind != "auto" and (kind == "snapshots") != (begun == "snapshots"):
+        raise UserError(f"memory.kind={kind}: this run began with {begun}; leave it at auto, or choose another folder")
+    if kind == "snapshots" or (kind == "auto" and begun == "snapshots"):
+        return "snapshots", "as asked for" if kind == "snapshots" else "as this run began"
+    if kind != "host" and needed <= free:
         return "images", numbers
-    if kind == "auto":
+    # The CPU's devices have no memory but the host's.
+    if kind == "host" or (kind == "auto" and mesh.local_devices[0].platform != "cpu"):
+        there = f"streamed from the host, where {free_host / 1e9:.1f} GB are free for each device; it takes {numbers}"
+        if needed <= free_host:
+            return "host", there
+    if kind == "auto" and begun is None:
         return "snapshots", f"outputs are recomputed in every step; images would take {numbers}"
-    fits, enough = int(layout.patches * free / needed), -(-needed * mesh.size // free)
-    raise UserError(f"the memory bank takes {numbers}: set memory.kind to snapshots, data.patches to less than {fits} "
+    room = free_host if kind == "host" else free
+    fits, enough = int(layout.patches * room / needed), -(-needed * mesh.size // room)
+    raise UserError(f"the memory bank takes {numbers}{f', {room / 1e9:.1f} GB on the host' if kind == 'host' else ''}: "
+                    f"set memory.kind to snapshots, data.patches to less than {fits} "
                     f"(or a smaller data.patch_px), or use at least {enough:.0f} devices")
 
 
 def free_bytes(mesh: Mesh) -> float:
-    """What a device has left [bytes]."""
-    stats = mesh.devices.flat[0].memory_stats()
+    """What a device of this process has left [bytes]."""
+    stats = mesh.local_devices[0].memory_stats()
     if stats and "bytes_limit" in stats:
         return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
-    # The CPU backend: its devices share the machine's memory, and a save takes a second copy of the bank.
-    return psutil.virtual_memory().available / jax.local_device_count() / 2
+    return free_host_bytes(mesh)  # the CPU backend
+
+
+def free_host_bytes(mesh: Mesh) -> float:
+    """What this process has left for each of its devices [bytes]; a save takes a second copy of the bank."""
+    return psutil.virtual_memory().available / len(mesh.local_devices) / 2
 
 
 def initial_state(run: Run) -> TrainState:
@@ -145,20 +172,36 @@ def initial_state(run: Run) -> TrainState:
     config, recipe = run.config, run.recipe
     params = init_params(recipe.model, jax.random.key(config.seed))
     places, remembered = recipe.layout.places, config.memory.slots
-    if recipe.memory_kind == "images":
-        bank = memory.init_bank(places, remembered, config.data.patch_px)
-    else:
+    if recipe.memory_kind == "snapshots":
         bank = snapshots.init_snapshots(params, places, remembered)
+    else:
+        bank = memory.init_bank(places, remembered, config.data.patch_px)
     return TrainState(jnp.zeros((), jnp.int32), params, recipe.optimizer.init(params), bank)
 
 
 def start(run: Run, checkpoints: Checkpoints, log: Callable[[str], None]) -> TrainState:
     """The newest saved state, or a fresh one; in logical layout, on the devices."""
     shapes = jax.eval_shape(lambda: initial_state(run))
-    places = shardings(run.mesh, shapes)
+    places = shardings(run.mesh, shapes, run.recipe.memory_kind)
     steps = checkpoints.steps
     if not steps:
-        return jax.jit(lambda: initial_state(run), out_shardings=places)()
+        return _fresh_state(run, shapes, places)
     like = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, places)
     log(f"going on from step {steps[-1]} of {run.config.train.epochs * run.recipe.layout.steps_per_epoch}")
     return checkpoints.restore(steps[-1], like)
+
+
+def _fresh_state(run: Run, shapes: TrainState, places: TrainState) -> TrainState:
+    if run.recipe.memory_kind != "host":
+        return jax.jit(lambda: initial_state(run), out_shardings=places)()
+
+    # What a program puts out lies on a device first, where this bank has no room.
+    def with_images(state, images):
+        return dataclasses.replace(state, bank=dataclasses.replace(state.bank, images=images))
+
+    state = jax.jit(lambda: with_images(initial_state(run), None), out_shardings=with_images(places, None))()
+    shape = shapes.bank.images.shape
+    images = jax.make_array_from_callback(
+        shape, places.bank.images,
+        lambda index: np.zeros([len(range(*i.indices(n))) for i, n in zip(index, shape)], np.uint8))
+    return with_images(state, images)

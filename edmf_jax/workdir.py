@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from edmf_jax import distributed
 from edmf_jax.config import differences, to_json
 from edmf_jax.errors import UserError
 from edmf_jax.files import replace_file
@@ -14,7 +15,7 @@ from edmf_jax.runtime import versions
 
 # Fields that a resumed run may change: they decide neither the patches nor what a step computes.
 MAY_CHANGE = ("train.epochs", "train.log_every_steps", "train.steps_per_call", "train.diverged_ratio",
-               "checkpoint.", "data.data_dir", "data.allow_missing")
+               "checkpoint.", "data.data_dir", "data.allow_missing", "memory.kind")
 # Those that decide a run's numbers.
 PACKAGES = ("edmf-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 
@@ -67,7 +68,8 @@ def write_run(folder: Path, config: ConfigDict, fingerprint: str, memory_kind: s
     record = {"config": json.loads(to_json(config)), "versions": versions(PACKAGES), "data": fingerprint,
               "memory_kind": memory_kind,
               "begun": record["begun"] if record else datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
-    replace_file(folder / "run.json", (json.dumps(record, indent=2) + "\n").encode())
+    if distributed.is_first():
+        replace_file(folder / "run.json", (json.dumps(record, indent=2) + "\n").encode())
 
 
 class MetricsLog:
@@ -112,6 +114,16 @@ class MetricsLog:
         now = time.perf_counter()
         before, self._clock = self._clock, (step, now)
         return None if before is None or step <= before[0] else (step - before[0]) / (now - before[1])
+
+
+class SilentLog(MetricsLog):
+    """Of a process whose log another one writes."""
+
+    def __init__(self):
+        self._clock, self._board = None, None
+
+    def write(self, record: dict) -> None:
+        pass
 
 
 def _open_tensorboard(folder: Path, step: int):

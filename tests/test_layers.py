@@ -19,6 +19,7 @@ LAYERS = [
     "tables",
     "summary pairs",
     "data checkpoint config weights mufusion baselines tiling scores",
+    "distributed",
     "images interrupt runtime profiling sheet statistics framed health",
     "steps",
     "state losses",

@@ -161,7 +161,7 @@ def test_a_bank_too_large_is_refused_before_anything_is_read(data_dir, tmp_path)
     ({"data__patches": 10**6}, "hold only"),
     ({"data__dataset": "nonesuch"}, "nonesuch"),
     ({"data__split": "validation"}, "data.split='validation'"),
-    ({"memory__kind": "disk"}, "memory.kind='disk': must be auto, images or snapshots"),
+    ({"memory__kind": "disk"}, "memory.kind='disk': must be auto, images, host or snapshots"),
     ({"model__dtype": "int8"}, "model.dtype='int8'"),
     ({"train__epochs": 0}, "train.epochs=0"),
     ({"seed": -1}, "seed=-1"),
