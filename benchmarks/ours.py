@@ -42,9 +42,9 @@ def make_recipe(batch: int, patch_px: int, patches: int, *, learning_rate: float
 class Steps:
     """How training plays its steps; the one place here that knows it."""
 
-    def __init__(self, recipe: steps.Recipe, state: TrainState, sources, order):
+    def __init__(self, recipe: steps.Recipe, state: TrainState, sources, order, train_steps: Callable | None = None):
         self.state, self._rest = state, (sources, order, np.int32(recipe.steps_per_call))
-        self._train_steps = steps.make_train_step(recipe)
+        self._train_steps = train_steps or steps.make_train_step(recipe)
 
     def play(self) -> list[float]:
         """Takes `recipe.steps_per_call` steps, waits for them and returns their mean losses."""

@@ -23,6 +23,7 @@ Result = TypeVar("Result")
 HEARTBEAT_S = 20  # without a word for so long, a process counts as dead
 _WATCH_S = 2
 LOST = 3  # exit code of a process whose companions are gone
+_leaving = threading.Event()
 
 
 @contextlib.contextmanager
@@ -81,10 +82,22 @@ def start(coordinator: str | None = None, processes: int | None = None, process:
 
 
 def finish() -> None:
-    """Waits for the others at the end of a run, then leaves them."""
-    if jax.process_count() > 1:
-        multihost_utils.sync_global_devices("finish")
-        jax.distributed.shutdown()
+    """Waits for the others at the end of a run, then leaves them; process 0, whom they need for that, goes last."""
+    if jax.process_count() == 1:
+        return
+    multihost_utils.sync_global_devices("finish")
+    _leaving.set()
+    began = time.monotonic()
+    while is_first() and len(_alive()) > 1 and time.monotonic() - began < HEARTBEAT_S:
+        time.sleep(0.1)
+    jax.distributed.shutdown()
+
+
+def _alive() -> set[int]:
+    """The processes that are connected."""
+    from jax._src import distributed  # JAX has no public way to ask outside a collective
+
+    return set(distributed.global_state.client.get_live_nodes(list(range(jax.process_count()))))
 
 
 def leave(message: str, code: int) -> None:
@@ -103,21 +116,15 @@ def lost(why: str) -> None:
 
 def _watch() -> None:
     """Looks after the other processes: a sum over devices would wait for a dead one for ever."""
-    from jax._src import distributed  # no public way to ask who is alive outside a collective
-
-    client, everyone = distributed.global_state.client, list(range(jax.process_count()))
-    while True:
-        time.sleep(_WATCH_S)
-        if distributed.global_state.client is None:
-            return  # shut down
+    while not _leaving.wait(_WATCH_S):
         try:
-            dead = sorted(set(everyone) - set(client.get_live_nodes(everyone)))
+            dead = sorted(set(range(jax.process_count())) - _alive())
         except Exception as error:  # process 0, who knows, is gone
-            if distributed.global_state.client is None:
-                return
-            lost(f"process 0 does not answer: {str(error).splitlines()[0]}")
-        if dead:
-            lost(f"no sign of life from process {', '.join(map(str, dead))} for {HEARTBEAT_S} s")
+            dead, why = [0], f"process 0 does not answer: {str(error).splitlines()[0]}"
+        else:
+            why = f"no sign of life from process {', '.join(map(str, dead))} for {HEARTBEAT_S} s"
+        if dead and not _leaving.is_set():
+            lost(why)
 
 
 def is_first() -> bool:

@@ -1,6 +1,7 @@
 """The training loop: epochs, calls of several steps, logging, checkpoints, the watch over the loss."""
 
 import dataclasses
+import functools
 import signal
 import sys
 import time
@@ -16,7 +17,7 @@ from tqdm import tqdm
 
 from edmf_jax import distributed, memory
 from edmf_jax.checkpoint import BEST_METRIC, Checkpoints
-from edmf_jax.data import TrainingSet, put_sources, put_split
+from edmf_jax.data import TrainingSet, put_same, put_sources, put_split
 from edmf_jax.health import Diverged, Health
 from edmf_jax.interrupt import Interrupted, InterruptFlag
 from edmf_jax.profiling import Profile
@@ -98,6 +99,7 @@ class Loop:
         self.programs = make_programs(run, state)
         self.sources = put_sources(run.training_set, run.mesh)
         self.step, self.last = int(state.step), config.train.epochs * layout.steps_per_epoch
+        self.count = functools.cache(lambda count: put_same(np.int32(count), run.mesh))
         self.agreed, self.told = self.step, False  # at which step the processes last asked each other, and what came
         state = self.programs.to_devices(state)
         quiet = None if distributed.is_first() else True
@@ -121,7 +123,7 @@ class Loop:
         while self.step < end:
             self.profile.before(self.step)
             count = min(self.run.recipe.steps_per_call, end - self.step, every - self.step % every)
-            state, means = self.programs.train_steps(state, self.sources, order, np.int32(count))
+            state, means = self.programs.train_steps(state, self.sources, order, self.count(count))
             self.pending.append((self.step, count, means))
             self.step += count
             self.bar.update(count)

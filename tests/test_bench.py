@@ -11,7 +11,7 @@ import pytest
 from conftest import nest
 
 from benchmarks import __main__ as command
-from benchmarks import bank, epoch, fusing, peaks, startup, table, timing, training
+from benchmarks import bank, epoch, fusing, kinds, peaks, saving, startup, table, timing, training
 from benchmarks.inputs import Shape, make_inputs
 from benchmarks.ours import Ours
 
@@ -239,6 +239,20 @@ def test_one_epoch_small():
     row = epoch.epoch_row(16, 32, 4, pairs=2, pair_px=(64, 64), limit_s=60, steps_per_call=2)
     assert row.median > 0
     assert row.note.endswith("played whole")
+
+
+def test_kinds_of_memory_rows():
+    rows = kinds.shape_rows(Shape(2, 32), 1)
+    assert [row.unit for row in rows] == ["ms"] * 3 + ["ratio"] * 2
+    assert all(row.median > 0 for row in rows)
+
+
+@pytest.mark.slow
+def test_saving_rows(data_dir):
+    wait, ratio = saving.rows(1, quick=True)
+    assert wait.repeats == ratio.repeats == saving.QUICK_EPOCHS - 1
+    assert 0 < wait.min < 100 and ratio.min > 0.3
+    assert "18 MB a save" in wait.note
 
 
 def test_fusing_rows_say_how(monkeypatch):

@@ -1,5 +1,7 @@
 """The pmapped step: the same on 1, 2 and 4 devices, equal to the reference, one compile, the bank in place."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,12 +24,12 @@ class Rig:
     """A small training set on some devices, with the compiled steps."""
 
     def __init__(self, devices, *, patches=13, shards=4, batch=4, patch_px=32, learning_rate=1e-4, pairs=None,
-                 steps_per_call=1, memory_kind="images"):
+                 steps_per_call=1, memory_kind="images", sharded=False):
         rng = np.random.default_rng(7)
         if pairs is None:
             sizes = [(70, 81), (41, 64), (48, 35)]
             pairs = [Pair(i, rng.integers(0, 256, (2, *size)).astype(np.uint8)) for i, size in enumerate(sizes)]
-        sizes = [p.luma.shape[1:] for p in pairs]
+        sizes = [p.size for p in pairs]
         table = patch_table(sizes, [str(p.id) for p in pairs], patch_px, patches, 0)
         self.layout = Layout(patches, shards, batch)
         self.training_set = TrainingSet(pairs, table, self.layout, patch_px)
@@ -36,8 +38,12 @@ class Rig:
         net, adam = model.make_model(16), optax.adam(learning_rate)
         self.recipe = steps.Recipe(net, adam, losses.Coefficients(), 19, patch_px, self.layout,
                                    steps_per_call, memory_kind)
-        # pmap takes the first devices: as many as the leading axis is long.
-        self.train_steps, self.epoch_end = steps.make_train_step(self.recipe), steps.make_epoch_end(self.recipe)
+        self.sharded = sharded or memory_kind == "host"
+        if self.sharded:
+            self.train_steps = steps.make_sharded_step(self.recipe, self.mesh)
+            self.epoch_end = steps.make_sharded_epoch_end(self.recipe, self.mesh)
+        else:  # pmap takes the first devices: as many as the leading axis is long.
+            self.train_steps, self.epoch_end = steps.make_train_step(self.recipe), steps.make_epoch_end(self.recipe)
 
     def train_step(self, current, sources, order):
         """One step and its means."""
@@ -46,14 +52,14 @@ class Rig:
 
     def fresh_state(self, params=None):
         params = model.init_params(self.recipe.model, jax.random.key(0)) if params is None else params
-        if self.recipe.memory_kind == "images":
-            bank = memory.init_bank(self.layout.places, 4, self.recipe.patch_px)
-        else:
+        if self.recipe.memory_kind == "snapshots":
             bank = snapshots.init_snapshots(params, self.layout.places, 4)
+        else:
+            bank = memory.init_bank(self.layout.places, 4, self.recipe.patch_px)
         logical = TrainState(jnp.zeros((), jnp.int32), params, self.recipe.optimizer.init(params), bank)
-        placed = state.to_devices(logical, self.mesh.size)
+        placed = logical if self.sharded else state.to_devices(logical, self.mesh.size)
         copy = jax.tree.map(np.array, placed)  # never donate what jit or the test may hold
-        return jax.device_put(copy, state.shardings(self.mesh, copy))
+        return jax.device_put(copy, state.shardings(self.mesh, copy, self.recipe.memory_kind))
 
     def order(self, epoch):
         order = self.layout.device_order(3, epoch, self.mesh.size)
@@ -217,22 +223,75 @@ def test_several_steps_in_one_call_equal_single_steps(devices):
     assert np.abs(images[0] - images[1]).max() <= 2
 
 
-def test_the_step_under_shard_map_equals_the_pmapped_one():
-    """What is compiled ahead of time for absent devices (test_compile_targets) is the step that trains here."""
+@pytest.fixture(scope="module")
+def sharded():
+    """Three epochs on four devices under shard_map."""
+    return Rig(4, sharded=True).epochs(3)
+
+
+def test_the_step_under_shard_map_equals_the_pmapped_one(sharded):
+    """What several processes run, and what is compiled for absent devices, is the step that trains here."""
     rig = Rig(4)
-    pmapped, means, _ = rig.epochs(2)
-    sharded, epoch_end = steps.make_sharded_step(rig.recipe, rig.mesh), jax.jit(state.to_logical)
-    logical = jax.tree.map(np.array, epoch_end(rig.fresh_state()))
-    current = jax.device_put(logical, state.shardings(rig.mesh, logical))
-    got = []
-    for _ in range(rig.layout.steps_per_epoch):
-        current, collected = sharded(current, rig.sources, rig.order(0), np.int32(1))
-        got.append(jax.tree.map(lambda x: x[0], jax.device_get(collected)))
-    for a, b in zip(means[:4], got, strict=True):
+    pmapped, means, reports = rig.epochs(3)
+    for a, b in zip(means[:4], sharded[1][:4], strict=True):
         jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-6), a, b)
-    slot = 4  # the first epoch writes the free slot, and is admitted: the bank of two epochs still holds it
-    first = np.asarray(state.to_logical(pmapped).bank.images, int)[:, slot]
-    assert np.abs(np.asarray(current.bank.images, int)[:, slot] - first).max() <= 1
+    for a, b in zip(means, sharded[1], strict=True):
+        assert_close(a, b)
+    for a, b in zip(reports, sharded[2], strict=True):
+        np.testing.assert_array_equal(a["held_epochs"], b["held_epochs"])
+    images = np.asarray(state.to_logical(pmapped).bank.images, int)
+    assert np.abs(np.asarray(sharded[0].bank.images, int) - images).max() <= 2
+
+
+def test_a_bank_in_host_memory_is_the_bank_on_the_devices(sharded):
+    """13 patches: the last batch has three fillers, whose writes must leave the last patch alone."""
+    rig = Rig(4, memory_kind="host")
+    assert rig.fresh_state().bank.images.sharding.memory_kind == "pinned_host"
+    hosted, means, reports = rig.epochs(3)
+    assert hosted.bank.images.sharding.memory_kind == "pinned_host"
+    assert hosted.bank.scores.sharding.memory_kind == "device"
+    for a, b in zip(sharded[1], means, strict=True):
+        assert_close(a, b)
+    for a, b in zip(sharded[2], reports, strict=True):
+        np.testing.assert_array_equal(a["held_epochs"], b["held_epochs"])
+    there, here = (np.asarray(s.bank.images, int) for s in (sharded[0], hosted))
+    assert np.abs(there - here).max() <= 2
+    assert here[rig.layout.place_of_patch()][:, :3].min(axis=(2, 3)).size and np.count_nonzero(here)
+
+
+@pytest.mark.parametrize("batch", [[0, 1, 2], [3, 4, 4], [4, 4, 4], [1, 4, 3]])
+def test_writes_to_a_bank_in_host_memory(rng, batch):
+    """Four patches; 4 is a filler.  What comes back is what the other writing would hold."""
+    bank = memory.init_bank(4, 2, 5)
+    levels = rng.integers(0, 256, (2, 4, 3, 5, 5)).astype(np.uint8)
+    bank = dataclasses.replace(bank, images=jnp.asarray(levels[0][:, :3]), slots=jnp.array([2, 0], jnp.int32),
+                               free=jnp.asarray(1, jnp.int32))
+    there = jax.sharding.SingleDeviceSharding(jax.devices()[0], memory_kind="pinned_host")
+    away = dataclasses.replace(bank, images=jax.device_put(bank.images, there))
+    numbers, scores = jnp.asarray(batch, jnp.int32), jnp.asarray(rng.random(3), jnp.float32)
+    planes = jnp.asarray(levels[1, :3, 0])
+    plain = memory.write(bank, numbers, planes, scores, scores)
+    rows = jax.jit(memory.fetch)(away, numbers)
+    hosted = jax.jit(memory.write)(away, numbers, planes, scores, scores, rows)
+    jax.tree.map(np.testing.assert_array_equal, plain, hosted)
+    for got, expected in zip(memory.read(bank, numbers, rows), memory.read(bank, numbers), strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize(("kind", "sharded"), [("images", False), ("images", True), ("snapshots", False)])
+def test_the_steady_state_transfers_nothing(kind, sharded):
+    """Steps and the admission of an epoch under a transfer guard; what the loop sends is sent before."""
+    rig = Rig(4, memory_kind=kind, sharded=sharded, steps_per_call=3)
+    current, orders = rig.fresh_state(), [rig.order(epoch) for epoch in range(3)]
+    count = jax.device_put(np.int32(2), NamedSharding(rig.mesh, PartitionSpec()))
+    with jax.transfer_guard("disallow"):
+        for order in orders:
+            for _ in range(2):
+                current, _ = rig.train_steps(current, rig.sources, order, count)
+            current, report = rig.epoch_end(current, rig.sources)
+        with pytest.raises(Exception, match="Disallowed"):
+            rig.train_steps(current, rig.sources, np.zeros_like(rig.layout.device_order(3, 0, 4)), count)
+    assert jax.device_get(report)["held_epochs"].tolist() == [1, 2, 3, -1]
 
 
 def test_the_bank_is_updated_in_place():

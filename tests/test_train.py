@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import signal
+import types
 
 import jax
 import numpy as np
@@ -16,6 +17,7 @@ from edmf_jax.data import TrainingSet, device_mesh
 from edmf_jax.errors import UserError
 from edmf_jax.export import export_run
 from edmf_jax.interrupt import Interrupted
+from edmf_jax.patches import Layout
 from edmf_jax.train import train
 from edmf_jax.weights import load_weights
 
@@ -239,8 +241,6 @@ def test_profile_and_tensorboard(data_dir, tmp_path):
 
 
 def test_the_rate_can_warm_up_and_decay(data_dir):
-    from edmf_jax.patches import Layout
-
     layout = Layout(16, 4, 4)  # 4 steps an epoch
     config = tiny_config(data_dir, train__warmup_steps=2, train__decay_epochs=2)
     optimizer = train_module.make_optimizer(config, layout)
@@ -269,6 +269,41 @@ def test_snapshots_train_resume_and_are_chosen_where_images_do_not_fit(data_dir,
     # It goes on as it began, though images fit now.
     train(tiny_config(data_dir, train__epochs=2), tmp_path / "c", log=lines.append)
     assert json.loads((tmp_path / "c" / "run.json").read_text())["memory_kind"] == "snapshots"
+
+
+def test_a_bank_in_host_memory_trains_resumes_and_is_the_one_on_the_devices(run, data_dir, tmp_path):
+    lines = []
+    train(tiny_config(data_dir, memory__kind="host", train__epochs=2), tmp_path, log=lines.append)
+    assert any(line.startswith("memory: host, streamed from the host") for line in lines)
+    hosted = train(tiny_config(data_dir, memory__kind="host"), tmp_path, log=lines.append)
+    assert hosted.bank.images.sharding.memory_kind == "pinned_host"
+    assert "going on from step 8 of 12" in lines
+    logged = [{r["step"]: r["loss"] for r in records(folder) if "event" not in r} for folder in (tmp_path, run[0])]
+    assert logged[0] == pytest.approx(logged[1], rel=1e-3)
+    assert np.asarray(hosted.bank.epochs).tolist() == np.asarray(run[1].bank.epochs).tolist()
+    # The same bank, wherever it lies: the run may go on with it on the devices.
+    on_devices = train(tiny_config(data_dir, memory__kind="images", train__epochs=4), tmp_path, log=lines.append)
+    assert on_devices.bank.images.sharding.memory_kind == "device" and int(on_devices.step) == 16
+    with pytest.raises(UserError, match=r"memory\.kind=snapshots: this run began with images"):
+        train(tiny_config(data_dir, memory__kind="snapshots"), tmp_path, log=lines.append)
+
+
+def test_auto_takes_the_host_where_an_accelerator_is_too_small(data_dir, monkeypatch):
+    config, mesh = tiny_config(data_dir), device_mesh()
+    layout = Layout(config.data.patches, config.data.logical_shards, config.train.batch)
+    monkeypatch.setattr(train_module, "free_bytes", lambda mesh: 1000.0)
+
+    class Accelerators:
+        size = mesh.size
+        local_devices = [types.SimpleNamespace(platform="gpu")] * mesh.size
+
+    kind, why = train_module.choose_memory(config, layout, Accelerators, None)
+    assert kind == "host" and "streamed from the host" in why
+    monkeypatch.setattr(train_module, "free_host_bytes", lambda mesh: 1000.0)
+    assert train_module.choose_memory(config, layout, Accelerators, None)[0] == "snapshots"
+    config.memory.kind = "host"
+    with pytest.raises(UserError, match=r"0\.0 GB on the host: set memory\.kind to snapshots"):
+        train_module.choose_memory(config, layout, Accelerators, None)
 
 
 def test_state_is_one_record(run):

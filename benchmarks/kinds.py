@@ -1,0 +1,59 @@
+"""The three kinds of memory beside each other: the same step with the bank on the device, on the host, recomputed."""
+
+from collections.abc import Sequence
+
+import jax
+import numpy as np
+
+from benchmarks.inputs import Shape, make_inputs
+from benchmarks.ours import Ours, Steps, one_device
+from benchmarks.table import Row, measured
+from benchmarks.timing import interleave, ratios, stopwatch
+from benchmarks.training import GPU_SHAPES, SHAPES
+from edmf_jax import snapshots, steps
+from edmf_jax.data import Pair, TrainingSet, put_sources
+from edmf_jax.state import TrainState, shardings
+
+KINDS = ("images", "host", "snapshots")
+
+
+def rows(repeats: int, *, quick: bool = False, shapes: Sequence[Shape] = ()) -> list[Row]:
+    """A step's time by `memory.kind`, and in units of the one with the bank on the device."""
+    if not shapes:
+        shapes = GPU_SHAPES if jax.default_backend() != "cpu" else SHAPES[:1]
+    return [row for shape in shapes for row in shape_rows(shape, repeats)]
+
+
+def shape_rows(shape: Shape, repeats: int) -> list[Row]:
+    """All rows of one shape."""
+    ours = Ours(make_inputs(shape))
+    plays = {kind: make_player(ours, kind) for kind in KINDS}
+    seconds = interleave({kind: stopwatch(play, ours.recipe.steps_per_call) for kind, play in plays.items()}, repeats)
+    note = {"images": "", "host": "one slice a patch each way; on a CPU, host and device share their memory",
+            "snapshots": "four more forward passes"}
+    found = [measured(f"edmf-jax: training step, memory.kind={kind}, {shape}", "ms", [1e3 * s for s in seconds[kind]],
+                      note[kind]) for kind in KINDS]
+    return found + [measured(f"edmf-jax: memory.kind={kind} ÷ images, {shape}", "ratio",
+                             ratios(seconds[kind], seconds["images"]), "repeat by repeat") for kind in KINDS[1:]]
+
+
+def make_player(ours: Ours, kind: str):
+    """Takes `recipe.steps_per_call` steps and waits for them."""
+    if kind == "images":
+        return ours.steps.play
+    recipe, mesh, inputs = ours.recipe._replace(memory_kind=kind), one_device(), ours.inputs
+    pairs = [Pair(i, planes) for i, planes in enumerate(inputs["levels"])]
+    table = np.stack([np.arange(len(pairs)), *np.zeros((2, len(pairs)), int)], 1).astype(np.int32)
+    sources = put_sources(TrainingSet(pairs, table, recipe.layout, recipe.patch_px), mesh)
+    params = jax.tree.map(np.array, ours.params)
+    if kind == "host":
+        bank = ours.bank()
+    else:
+        bank = jax.device_get(snapshots.init_snapshots(params, recipe.layout.places, ours.bank().epochs.size))
+        bank = bank.__class__(params=jax.tree.map(lambda x, p: np.broadcast_to(p, x.shape), bank.params, params),
+                              sharpness=bank.sharpness, epochs=ours.bank().epochs,
+                              epoch_sharpness=bank.epoch_sharpness)
+    state = TrainState(np.zeros((), np.int32), params, jax.device_get(recipe.optimizer.init(params)), bank)
+    placed = jax.device_put(state, shardings(mesh, state, kind))
+    return Steps(recipe, placed, sources, jax.device_put(inputs["order"][None]),
+                 steps.make_sharded_step(recipe, mesh)).play
