@@ -1,4 +1,4 @@
-"""Parameters out of a run, for fusing and for other programs."""
+"""Parameters out of a run, or weights anew, for fusing and for other programs."""
 
 import contextlib
 from pathlib import Path
@@ -7,8 +7,9 @@ import jax
 
 from edmf_jax.checkpoint import Checkpoints
 from edmf_jax.errors import UserError
+from edmf_jax.exporting import MODEL_FORMATS, save_model
 from edmf_jax.model import init_params, make_model
-from edmf_jax.weights import save_weights
+from edmf_jax.weights import FORMATS, Weights, load_weights, save_weights
 from edmf_jax.workdir import read_run
 
 
@@ -17,13 +18,15 @@ def export_run(workdir: str | Path, output: str | Path, *, step: str = "last", f
 
     Args:
       workdir: a run's folder.
-      output: the folder to write.
+      output: the folder to write, or the file of a model.
       step: a number, "last", or "best" (the epoch's end of greatest mean spatial frequency).
-      format: "numpy" or "orbax", see `weights.save_weights`.
+      format: "numpy" or "orbax", see `weights.save_weights`; "stablehlo", "onnx" or "tflite", see `exporting`.
 
     Raises:
-      UserError: no run, no such step (the existing ones are named), or `output` can't be written.
+      UserError: an unknown format, no run, no such step (the existing ones are named), a package that the format
+        needs is missing, or `output` can't be written.
     """
+    _check_format(format)
     record = read_run(Path(workdir))
     if record is None:
         raise UserError(f"--workdir={workdir}: there is no run here (no run.json); give the folder of `edmf train`")
@@ -33,8 +36,35 @@ def export_run(workdir: str | Path, output: str | Path, *, step: str = "last", f
         like = jax.eval_shape(lambda: init_params(model, jax.random.key(0)))
         params = checkpoints.restore_params(number, like)
     provenance = {"run": Path(workdir).name, "step": number, "begun": record["begun"], "versions": record["versions"]}
-    save_weights(output, params, record["config"], format=format, provenance=provenance)
+    _save(output, Weights(params, record["config"], str(workdir), provenance=provenance), format)
     return number
+
+
+def export_weights(weights: str | Path, output: str | Path, *, format: str = "numpy") -> None:
+    """Writes weights, a folder or shipped ones by name, in another format; what is known about them goes with them.
+
+    Args:
+      weights: for `weights.load_weights`.
+      output, format: as of `export_run`.
+
+    Raises:
+      UserError: an unknown format, no such weights or damaged ones, a package that the format needs is missing, or
+        `output` can't be written.
+    """
+    _check_format(format)
+    _save(output, load_weights(weights), format)
+
+
+def _check_format(format: str) -> None:
+    if format not in FORMATS + MODEL_FORMATS:
+        raise UserError(f"format {format!r} is unknown; use one of {', '.join(FORMATS + MODEL_FORMATS)}")
+
+
+def _save(output: str | Path, weights: Weights, format: str) -> None:
+    if format in MODEL_FORMATS:
+        save_model(output, weights, format=format)
+    else:
+        save_weights(output, weights.params, weights.config, format=format, provenance=weights.provenance)
 
 
 def choose_step(checkpoints: Checkpoints, step: str, workdir: str | Path) -> int:

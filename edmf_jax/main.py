@@ -61,10 +61,19 @@ def _fuse(args):
 
 
 def _export(args):
-    from edmf_jax.export import export_run
+    from edmf_jax.errors import UserError
+    from edmf_jax.export import export_run, export_weights
+    from edmf_jax.exporting import LAYOUT, MODEL_FORMATS
 
-    step = export_run(args.workdir, args.output, step=args.step, format=args.format)
-    print(f"parameters of step {step}: {args.output}")
+    if args.weights and args.step:
+        raise UserError(f"--step={args.step}: weights have no steps; give --workdir, or leave --step out")
+    if args.weights:
+        export_weights(args.weights, args.output, format=args.format)
+        what = f"weights {args.weights}"
+    else:
+        step = export_run(args.workdir, args.output, step=args.step or "last", format=args.format)
+        what = f"parameters of step {step}"
+    print(f"{what}: {args.output}" + (f" ({LAYOUT})" if args.format in MODEL_FORMATS else ""))
 
 
 def _import_mufusion(args):
@@ -107,11 +116,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     _add_train_command(command)
 
-    sub = command("export", _export, "write a run's parameters alone")
-    sub.add_argument("--workdir", required=True, metavar="DIR", help="the run's folder")
-    sub.add_argument("--step", default="last", help="a number, best or last (default)")
-    sub.add_argument("--format", default="numpy", choices=("numpy", "orbax"))
-    sub.add_argument("-o", "--output", required=True, metavar="DIR")
+    _add_export_command(command)
 
     sub = command("import-mufusion", _import_mufusion, "turn MUFusion's published file into weights for fuse")
     sub.add_argument("file", metavar="FILE.model")
@@ -142,6 +147,17 @@ def _add_train_command(command) -> None:
     several.add_argument("--coordinator", metavar="HOST:PORT", help="where nothing tells: process 0's address …")
     several.add_argument("--processes", type=_positive, metavar="N", help="… how many processes there are …")
     several.add_argument("--process", type=int, metavar="I", help="… and which this is, 0 to N − 1")
+
+
+def _add_export_command(command) -> None:
+    sub = command("export", _export, "write a run's parameters alone, or the network as one file for other programs")
+    source = sub.add_mutually_exclusive_group(required=True)
+    source.add_argument("--workdir", metavar="DIR", help="the run's folder …")
+    source.add_argument("--weights", metavar="DIR-or-NAME", help="… or what export or import-mufusion wrote")
+    sub.add_argument("--step", help="of a run: a number, best or last (default)")
+    sub.add_argument("--format", default="numpy", choices=("numpy", "orbax", "stablehlo", "onnx", "tflite"),
+                     help="numpy (default), orbax: a folder of weights; the others: the network as one file")
+    sub.add_argument("-o", "--output", required=True, metavar="OUT", help="the folder or file to write")
 
 
 def _add_data_commands(data: argparse.ArgumentParser) -> None:

@@ -15,7 +15,7 @@ LAYERS = [
     "loop",
     "report_html",
     "report_data report_images report_plots",
-    "workdir fusion methods scoring report_crops",
+    "workdir fusion methods scoring report_crops exporting",
     "tables",
     "summary pairs",
     "data checkpoint config weights mufusion baselines tiling scores",

@@ -1,0 +1,78 @@
+"""The network for TFLite (LiteRT), converted from TensorFlow operations.
+
+Not by way of jax2tf: the converter translates StableHLO of fixed sizes only.  All operations are TFLite's own
+(no Flex delegate).  It has no bicubic one, so that is four slices and their weights, as in `model.upsample2`.
+"""
+
+import json
+import os
+from typing import Any
+
+from edmf_jax.exporting.contract import INPUTS, LAYOUT, NAME, OUTPUT, metadata, needed, wire
+from edmf_jax.weights import Weights
+
+# The cubic kernel (a = -0.75) 1.75, 0.75, 0.25 and 1.25 samples from its middle: output 2i lies at source i - 1/4.
+_TAPS = (-0.03515625, 0.26171875, 0.87890625, -0.10546875)
+
+
+def to_tflite(weights: Weights) -> bytes:
+    """A TFLite model of the function of `edmf_jax.exporting`: one signature, `edmf_fuse_luma`, and metadata.
+
+    Raises:
+      UserError: TensorFlow is not installed.
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # the converter tells its stages
+    tf = needed("tensorflow", "tflite", "tensorflow", "train")
+    module = tf.Module()
+    plane = [tf.TensorSpec((None, None, None), tf.float32, name=name) for name in INPUTS]
+    function = tf.function(lambda a, b: {OUTPUT: _network(tf, weights.params, a, b)}, input_signature=plane,
+                           autograph=False)
+    module.fuse = function
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], module)
+    return _described(converter.convert(), weights)
+
+
+def _described(model: bytes, weights: Weights) -> bytes:
+    """The converter's file with a description, our signature's name and metadata (JSON in the buffer "edmf")."""
+    from tensorflow.lite.python import schema_py_generated as schema
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    tree = flatbuffer_utils.convert_bytearray_to_object(bytearray(model))
+    tree.description = f"{NAME}: {LAYOUT}"
+    tree.signatureDefs[0].signatureKey = NAME
+    buffer = schema.BufferT()
+    buffer.data = list(json.dumps(metadata(weights), sort_keys=True).encode())
+    tree.buffers.append(buffer)
+    entry = schema.MetadataT()
+    entry.name, entry.buffer = "edmf", len(tree.buffers) - 1
+    tree.metadata = [*(tree.metadata or []), entry]
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(tree))
+
+
+def _network(tf: Any, params: dict, a: Any, b: Any) -> Any:
+    def conv(name: str, *parts: Any, stride: int = 1, activation: str = "relu") -> Any:
+        x = tf.concat(parts, -1) if len(parts) > 1 else parts[0]
+        padded = tf.pad(x, [[0, 0], [1, 1], [1, 1], [0, 0]], "REFLECT")
+        out = tf.nn.conv2d(padded, params[name]["kernel"], stride, "VALID") + params[name]["bias"]
+        return tf.nn.relu(out) if activation == "relu" else tf.tanh(out)
+
+    def enlarge(x: Any, like: Any) -> Any:
+        size = tf.shape(like)
+        return _twice(tf, _twice(tf, x, 1), 2)[:, : size[1], : size[2]]
+
+    return tf.squeeze(wire(tf.stack([a, b], -1), conv, enlarge), -1)
+
+
+def _twice(tf: Any, x: Any, axis: int) -> Any:
+    """`model.upsample2` along one axis of `[batch, height, width, channel]`."""
+    def lines(array: Any, start: Any, stop: Any) -> Any:
+        return array[(slice(None),) * axis + (slice(start, stop),)]
+
+    first, last = lines(x, None, 1), lines(x, -1, None)
+    padded = tf.concat([first, first, x, last, last], axis)
+    size = tf.shape(x)[axis]
+    phases = [sum(weight * lines(padded, start + tap, start + tap + size) for tap, weight in enumerate(taps))
+              for start, taps in ((0, _TAPS), (1, _TAPS[::-1]))]
+    shape = [*tf.unstack(tf.shape(x)[:3]), x.shape[-1]]
+    shape[axis] = 2 * size
+    return tf.reshape(tf.stack(phases, axis + 1), shape)
