@@ -129,17 +129,11 @@ class Checkpoints:
 def _own(state: TrainState) -> TrainState:
     """The state in memory that no donation can take away.
 
-    From an accelerator, orbax copies it before it returns; an array in the host's memory
-    it would write as it lies there, while the next steps overwrite it.
+    From an accelerator, orbax copies it before it returns; an array of the CPU
+    backend it would write as it lies there, while the next steps overwrite it.
     """
     on_cpu = next(iter(state.step.devices())).platform == "cpu"
-
-    def own(x):
-        if x.sharding.memory_kind == "pinned_host":
-            return jax.device_put(x, x.sharding, may_alias=False)
-        return jnp.copy(x) if on_cpu else x
-
-    return jax.tree.map(own, state)
+    return jax.tree.map(jnp.copy, state) if on_cpu else state
 
 
 def _parts(state: TrainState) -> dict:

@@ -19,6 +19,7 @@ from edmf_jax import distributed, memory
 from edmf_jax.checkpoint import BEST_METRIC, Checkpoints
 from edmf_jax.data import TrainingSet, put_same, put_sources, put_split
 from edmf_jax.health import Diverged, Health
+from edmf_jax.hosted import HostedPrograms
 from edmf_jax.interrupt import Interrupted, InterruptFlag
 from edmf_jax.profiling import Profile
 from edmf_jax.state import TrainState, shardings, to_devices, to_logical
@@ -54,7 +55,10 @@ class Programs(NamedTuple):
 def make_programs(run: Run, logical: TrainState) -> Programs:
     """Pmapped where one process has all devices and they hold the memory; else sharded over the mesh."""
     recipe, mesh = run.recipe, run.mesh
-    if recipe.memory_kind == "host" or jax.process_count() > 1:
+    if recipe.memory_kind == "host":
+        hosted = HostedPrograms(recipe, mesh)
+        return Programs(hosted.to_devices, hosted.to_logical, hosted.train_steps, hosted.epoch_end)
+    if jax.process_count() > 1:
         def same(state):
             return state
 

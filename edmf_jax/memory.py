@@ -25,7 +25,7 @@ class MemoryBank:
     rest is the same on each.
     """
 
-    images: jax.Array  # uint8 [N, K+1, P, P], grey levels
+    images: jax.Array | None  # uint8 [N, K+1, P, P], grey levels; None in a step whose bank is in host memory
     scores: jax.Array  # float32 [N, K+1], S_i of Eq. 10: mean SSIM of the plane to its two sources
     sharpness: jax.Array  # float32 [N, K+1], spatial frequency of the plane, of values in [0, 1]
     slots: jax.Array  # int32 [K], the slots that hold remembered epochs (meaningless where empty)
@@ -68,68 +68,37 @@ def held(bank: MemoryBank) -> jax.Array:
     return bank.epochs != EMPTY
 
 
-def fetch(bank: MemoryBank, patch_numbers: jax.Array) -> jax.Array:
-    """All slots of `patch_numbers` [B], from a bank in host memory to the device: uint8 `[B, K+1, P, P]`.
-
-    One copy for each patch: compilers can move slices between the memories, but not gather them.
-    They depend on nothing that the step computes, so they can travel while the network runs.
-    """
-    shape = (1, *bank.images.shape[1:])
-    slices = [jax.lax.dynamic_slice(bank.images, (patch_numbers[i], 0, 0, 0), shape)
-              for i in range(patch_numbers.shape[0])]
-    return jnp.concatenate([jax.device_put(x, jax.memory.Space.Device) for x in slices])
-
-
-def read(bank: MemoryBank, patch_numbers: jax.Array, rows: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
+def read(bank: MemoryBank, patch_numbers: jax.Array) -> tuple[jax.Array, jax.Array]:
     """What is remembered of `patch_numbers` [B]: planes uint8 `[B, K, P, P]`, scores `[B, K]`.
 
     Numbers past the last patch (padding) read some patch; the caller gives them no weight.
-
-    Args:
-      rows: what `fetch` gave, of a bank in host memory.
     """
-    numbers, slots = patch_numbers[:, None], bank.slots[None, :]
-    scores = bank.scores.at[numbers, slots].get(mode="clip")
-    if rows is not None:
-        return jnp.take(rows, bank.slots, axis=1), scores
-    return bank.images.at[numbers, slots].get(mode="clip"), scores
+    images = bank.images.at[patch_numbers[:, None], bank.slots[None, :]].get(mode="clip")
+    return images, read_scores(bank, patch_numbers)
 
 
-def write(bank: MemoryBank, patch_numbers: jax.Array, levels: jax.Array, scores: jax.Array, sharpness: jax.Array,
-          rows: jax.Array | None = None) -> MemoryBank:
+def read_scores(bank: MemoryBank, patch_numbers: jax.Array) -> jax.Array:
+    """The scores of what is remembered of `patch_numbers` [B]: `[B, K]`."""
+    return bank.scores.at[patch_numbers[:, None], bank.slots[None, :]].get(mode="clip")
+
+
+def write(bank: MemoryBank, patch_numbers: jax.Array, levels: jax.Array, scores: jax.Array, sharpness: jax.Array
+          ) -> MemoryBank:
     """Puts one plane for each of `patch_numbers` [B] into the running epoch's slot.
 
     Numbers past the last patch (padding) are dropped.  No number may come twice in a batch.
-
-    Args:
-      levels: uint8 `[B, P, P]`;  scores, sharpness: `[B]`.
-      rows: what `fetch` gave, of a bank in host memory.
+    Planes of a bank in host memory (`images` is None) are `hosted`'s to write.
     """
 
     def put(array, values):
         return array.at[patch_numbers, bank.free].set(values, mode="drop", unique_indices=False)
 
-    if rows is None:
-        images = put(bank.images, levels)
-    else:
-        images = _store(bank, patch_numbers, levels, jnp.take(rows, bank.free, axis=1))
-    return dataclasses.replace(bank, images=images, scores=put(bank.scores, scores),
-                               sharpness=put(bank.sharpness, sharpness))
-
-
-def _store(bank: MemoryBank, patch_numbers: jax.Array, levels: jax.Array, before: jax.Array) -> jax.Array:
-    """`write` of planes into a bank in host memory, slice by slice; `before` is what they replace."""
-    # A slice can't be dropped: padding writes to the last patch once more what that holds anyway.
-    last = bank.images.shape[0] - 1
-    target = jnp.minimum(patch_numbers, last)
-    same = (target[:, None] == target[None, :]) & (patch_numbers <= last)[None, :]
-    known = jnp.any(same, axis=1)[:, None, None]
-    planes = jnp.where(known, levels[jnp.argmax(same, axis=1)], before)
-    planes = jax.device_put(planes[:, None, None], jax.memory.Space.Host)
-    images = bank.images
-    for i in range(patch_numbers.shape[0]):
-        images = jax.lax.dynamic_update_slice(images, planes[i], (target[i], bank.free, 0, 0))
-    return images
+    return dataclasses.replace(
+        bank,
+        images=None if bank.images is None else put(bank.images, levels),
+        scores=put(bank.scores, scores),
+        sharpness=put(bank.sharpness, sharpness),
+    )
 
 
 def replaced(epochs: jax.Array, epoch_sharpness: jax.Array, mean_sharpness: jax.Array) -> tuple[jax.Array, jax.Array]:

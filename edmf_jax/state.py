@@ -40,8 +40,8 @@ class Sources(NamedTuple):
 _IMAGES = MemoryBank(images=0, scores=0, sharpness=0, slots=None, epochs=None, epoch_sharpness=None, free=None)
 _SNAPSHOTS = SnapshotBank(params=None, sharpness=0, epochs=None, epoch_sharpness=None)
 STATE_AXES = {kind: TrainState(step=None, params=None, opt_state=None, bank=bank)
-              for kind, bank in (("images", _IMAGES), ("host", _IMAGES), ("snapshots", _SNAPSHOTS))}
-"""By `memory.kind`."""
+              for kind, bank in (("images", _IMAGES), ("snapshots", _SNAPSHOTS))}
+"""By `memory.kind`; "host" is as "images", but for the images, which are not in the step's state."""
 
 
 def kind_of(state: TrainState) -> str:
@@ -65,19 +65,17 @@ def to_logical(state: TrainState) -> TrainState:
     return _reshape_bank(state, lambda x: jnp.reshape(x, (-1, *x.shape[2:])))
 
 
+def with_images(state: TrainState, images: Any) -> TrainState:
+    """The state with other images in its bank; None takes them away."""
+    return dataclasses.replace(state, bank=dataclasses.replace(state.bank, images=images))
+
+
 def state_specs(kind: str) -> TrainState:
-    """How the leaves of a state with this `memory.kind` are split, as a prefix of its tree."""
-    return jax.tree.map(lambda axis: PartitionSpec() if axis is None else PartitionSpec(DEVICES), STATE_AXES[kind],
-                        is_leaf=lambda x: x is None)
-
-
-def state_shardings(mesh: Mesh, kind: str) -> TrainState:
-    """Where the leaves of a state with this `memory.kind` lie, as a prefix of its tree."""
-    placed = jax.tree.map(lambda spec: NamedSharding(mesh, spec), state_specs(kind))
-    if kind != "host":
-        return placed
-    images = placed.bank.images.with_memory_kind("pinned_host")
-    return dataclasses.replace(placed, bank=dataclasses.replace(placed.bank, images=images))
+    """How the leaves of a step's state with this `memory.kind` are split, as a prefix of its tree."""
+    axes = STATE_AXES["images" if kind == "host" else kind]
+    specs = jax.tree.map(lambda axis: PartitionSpec() if axis is None else PartitionSpec(DEVICES), axes,
+                         is_leaf=lambda x: x is None)
+    return with_images(specs, None) if kind == "host" else specs
 
 
 def shardings(mesh: Mesh, state: TrainState, kind: str | None = None) -> TrainState:
@@ -86,5 +84,12 @@ def shardings(mesh: Mesh, state: TrainState, kind: str | None = None) -> TrainSt
     Args:
       kind: its `memory.kind`; by default that of the state with everything on the devices.
     """
-    return jax.tree.map(lambda place, leaves: jax.tree.map(lambda _: place, leaves),
-                        state_shardings(mesh, kind or kind_of(state)), state)
+    kind = kind or kind_of(state)
+    specs = state_specs("images" if kind == "host" else kind)
+    places = jax.tree.map(lambda spec, leaves: jax.tree.map(lambda _: NamedSharding(mesh, spec), leaves), specs, state)
+    return with_images(places, host_sharding(mesh)) if kind == "host" else places
+
+
+def host_sharding(mesh: Mesh) -> NamedSharding:
+    """Split over the devices, but in the host's pinned memory."""
+    return NamedSharding(mesh, PartitionSpec(DEVICES), memory_kind="pinned_host")

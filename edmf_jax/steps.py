@@ -8,14 +8,14 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax.flatten_util import ravel_pytree
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, PartitionSpec
 
 from edmf_jax import memory, snapshots
 from edmf_jax.focus import focus_masks, spatial_frequency
 from edmf_jax.losses import Coefficients, LossReport, source_score, total_loss
 from edmf_jax.model import FusionNet
 from edmf_jax.patches import Layout
-from edmf_jax.state import DEVICES, STATE_AXES, Sources, TrainState, state_shardings, state_specs
+from edmf_jax.state import DEVICES, STATE_AXES, Sources, TrainState, state_specs
 
 
 class Recipe(NamedTuple):
@@ -40,31 +40,24 @@ def cut_patches(sources: Sources, places: jax.Array, patch_px: int) -> jax.Array
     return jax.vmap(cut)(sources.corners.at[places].get(mode="clip"))
 
 
-class Recalled(NamedTuple):
-    """What is remembered of a batch."""
-
-    planes: jax.Array  # [B, K, P, P] in [0, 1]
-    scores: jax.Array  # [B, K]
-    rows: jax.Array | None  # uint8 [B, K+1, P, P], the whole rows of a bank in host memory
-
-
-def recall(recipe: Recipe, bank, places: jax.Array, planes: jax.Array) -> Recalled:
-    """What is remembered of the pairs of patches `[B, 2, P, P]` at `places`."""
+def recall(recipe: Recipe, bank, places: jax.Array, planes: jax.Array, streamed: jax.Array | None
+           ) -> tuple[jax.Array, jax.Array]:
+    """What is remembered of patches `[B, 2, P, P]` at `places`: planes `[B, K, P, P]` in [0, 1] and scores `[B, K]`."""
     if recipe.memory_kind == "snapshots":
         remembered = jax.lax.stop_gradient(snapshots.recompute(bank, recipe.model, planes))
-        return Recalled(remembered, jax.vmap(source_score, (1, None), 1)(remembered, planes), None)
-    rows = memory.fetch(bank, places) if recipe.memory_kind == "host" else None
-    levels, scores = memory.read(bank, places, rows)
-    return Recalled(memory.dequantise(levels), scores, rows)
+        return remembered, jax.vmap(source_score, (1, None), 1)(remembered, planes)
+    if recipe.memory_kind == "host":
+        return memory.dequantise(streamed), memory.read_scores(bank, places)
+    levels, scores = memory.read(bank, places)
+    return memory.dequantise(levels), scores
 
 
-def remember(recipe: Recipe, bank, places: jax.Array, output: jax.Array, planes: jax.Array, rows: jax.Array | None):
-    """The bank with a batch of outputs `[B, P, P]`: at 8 bits, with the scores that belong to what is written."""
-    levels = memory.quantise(output)
+def remember(recipe: Recipe, bank, places: jax.Array, levels: jax.Array, planes: jax.Array):
+    """The bank with a batch of outputs uint8 `[B, P, P]`, and the scores that belong to them."""
     kept = memory.dequantise(levels)
     if recipe.memory_kind == "snapshots":
         return snapshots.write(bank, places, spatial_frequency(kept))
-    return memory.write(bank, places, levels, source_score(kept, planes), spatial_frequency(kept), rows)
+    return memory.write(bank, places, levels, source_score(kept, planes), spatial_frequency(kept))
 
 
 def _weighted_sums(report: LossReport, weight: jax.Array) -> dict[str, jax.Array]:
@@ -80,27 +73,29 @@ def _weighted_sums(report: LossReport, weight: jax.Array) -> dict[str, jax.Array
     return {name: jnp.tensordot(weight, value, 1) for name, value in values.items()}
 
 
-def device_step(recipe: Recipe, state: TrainState, sources: Sources, order: jax.Array):
+def device_step(recipe: Recipe, state: TrainState, sources: Sources, order: jax.Array,
+                streamed: jax.Array | None = None):
     """One training step as one device sees it.  The gradient mean is the only word between devices.
 
     Args:
       state: with this device's part of the bank, `[places, …]`.
       sources: this device's.
       order: int32 `[steps, B]`, this device's places for every step of the epoch.
+      streamed: uint8 `[B, K, P, P]`, what is remembered of the batch, where the bank is in host memory.
 
     Returns:
-      The next state and the batch's means by name, the same on every device.
+      The next state, the batch's means by name, the same on every device, and its outputs, uint8 `[B, P, P]`.
     """
     batch = jax.lax.dynamic_index_in_dim(order, state.step % recipe.layout.steps_per_epoch, keepdims=False)
     weight = (batch < sources.used.shape[0]).astype(jnp.float32)
     planes = memory.dequantise(cut_patches(sources, batch, recipe.patch_px))
     masks = jnp.stack(focus_masks(planes[:, 0], planes[:, 1], recipe.window_px), axis=1)
-    recalled = recall(recipe, state.bank, batch, planes)
+    remembered, scores = recall(recipe, state.bank, batch, planes, streamed)
     held = memory.held(state.bank)
 
     def loss(params):
         output = recipe.model.apply({"params": params}, jnp.moveaxis(planes, 1, -1))
-        report = total_loss(output, planes, masks, recalled.planes, recalled.scores, held, recipe.coefficients)
+        report = total_loss(output, planes, masks, remembered, scores, held, recipe.coefficients)
         return jnp.sum(weight * report.total), (output, report)
 
     gradients, (output, report) = jax.grad(loss, has_aux=True)(state.params)
@@ -110,9 +105,10 @@ def device_step(recipe: Recipe, state: TrainState, sources: Sources, order: jax.
     gradients, means = jax.tree.map(lambda x: x / patches, (gradients, sums))
     means["gradient_norm"] = optax.tree.norm(gradients)
     updates, opt_state = recipe.optimizer.update(gradients, state.opt_state, state.params)
-    bank = remember(recipe, state.bank, batch, output, planes, recalled.rows)
+    levels = memory.quantise(output)
+    bank = remember(recipe, state.bank, batch, levels, planes)
     params = optax.apply_updates(state.params, updates)
-    return TrainState(state.step + 1, params, opt_state, bank), means
+    return TrainState(state.step + 1, params, opt_state, bank), means, levels
 
 
 def device_steps(recipe: Recipe, state: TrainState, sources: Sources, order: jax.Array, count: jax.Array):
@@ -124,7 +120,7 @@ def device_steps(recipe: Recipe, state: TrainState, sources: Sources, order: jax
       The state after them and the batches' means by name, `[steps_per_call, …]`, those past `count` zero.
     """
     def step(state):
-        return device_step(recipe, state, sources, order)
+        return device_step(recipe, state, sources, order)[:2]
 
     if recipe.steps_per_call == 1:
         state, means = step(state)
@@ -171,13 +167,30 @@ def make_train_step(recipe: Recipe) -> Callable:
 def make_sharded_step(recipe: Recipe, mesh: Mesh) -> Callable:
     """The same step as `make_train_step`'s under jit and shard_map, the bank in its logical layout.
 
-    It runs over several processes and with a bank in host memory, and can be
-    compiled ahead of time for devices that are not there.
+    It runs over several processes, and can be compiled ahead of time for devices that are not there.
     """
+    split, same = PartitionSpec(DEVICES), PartitionSpec()
+
     def per_device(state, sources, order, count):
         return device_steps(recipe, state, *jax.tree.map(lambda x: x[0], (sources, order)), count)
 
-    return _sharded(recipe, mesh, per_device, inputs=(PartitionSpec(DEVICES), PartitionSpec(DEVICES), PartitionSpec()))
+    return _sharded(recipe, mesh, per_device, inputs=(split, split, same), outputs=(same,))
+
+
+def make_streamed_step(recipe: Recipe, mesh: Mesh) -> Callable:
+    """(state, sources, order, streamed) → (state, means `[1, …]`, levels), of a bank in host memory (see `hosted`).
+
+    The state has no images: `streamed`, uint8 `[devices, B, K, P, P]`, is what the bank
+    remembers of the batch, `levels`, uint8 `[devices, B, P, P]`, what goes into it.  The state is donated.
+    """
+    split, same = PartitionSpec(DEVICES), PartitionSpec()
+
+    def per_device(state, sources, order, streamed):
+        sources, order, streamed = jax.tree.map(lambda x: x[0], (sources, order, streamed))
+        state, means, levels = device_step(recipe, state, sources, order, streamed)
+        return state, *jax.tree.map(lambda x: x[None], (means, levels))
+
+    return _sharded(recipe, mesh, per_device, inputs=(split, split, split), outputs=(same, split))
 
 
 def make_sharded_epoch_end(recipe: Recipe, mesh: Mesh) -> Callable:
@@ -185,16 +198,15 @@ def make_sharded_epoch_end(recipe: Recipe, mesh: Mesh) -> Callable:
     def per_device(state, sources):
         return device_epoch_end(recipe, state, jax.tree.map(lambda x: x[0], sources))
 
-    return _sharded(recipe, mesh, per_device, inputs=(PartitionSpec(DEVICES),))
+    return _sharded(recipe, mesh, per_device, inputs=(PartitionSpec(DEVICES),), outputs=(PartitionSpec(),))
 
 
-def _sharded(recipe: Recipe, mesh: Mesh, per_device: Callable, inputs: tuple) -> Callable:
-    """(state, *inputs) → (state, what is the same on every device), jitted over the mesh; the state is donated."""
-    state_spec, same = state_specs(recipe.memory_kind), PartitionSpec()
-    mapped = jax.shard_map(per_device, mesh=mesh, in_specs=(state_spec, *inputs), out_specs=(state_spec, same),
+def _sharded(recipe: Recipe, mesh: Mesh, per_device: Callable, inputs: tuple, outputs: tuple) -> Callable:
+    """(state, *inputs) → (state, *outputs), jitted over the mesh, split as the specs say; the state is donated."""
+    state_spec = state_specs(recipe.memory_kind)
+    mapped = jax.shard_map(per_device, mesh=mesh, in_specs=(state_spec, *inputs), out_specs=(state_spec, *outputs),
                            check_vma=False)
-    outputs = (state_shardings(mesh, recipe.memory_kind), NamedSharding(mesh, same))
-    return jax.jit(mapped, donate_argnums=0, out_shardings=outputs)
+    return jax.jit(mapped, donate_argnums=0)
 
 
 def make_epoch_end(recipe: Recipe) -> Callable:

@@ -24,7 +24,7 @@ from edmf_jax.losses import Coefficients
 from edmf_jax.model import init_params, make_model
 from edmf_jax.patches import Layout
 from edmf_jax.profiling import Profile
-from edmf_jax.state import TrainState, shardings
+from edmf_jax.state import TrainState, shardings, with_images
 from edmf_jax.steps import Recipe
 from edmf_jax.workdir import MetricsLog, SilentLog, open_workdir, read_run, write_run
 
@@ -80,13 +80,14 @@ def make_recipe(config: ConfigDict, layout: Layout, memory_kind: str = "images")
         window_px=config.focus.window_px,
         patch_px=config.data.patch_px,
         layout=layout,
-        steps_per_call=config.train.steps_per_call or default_steps_per_call(),
+        # A bank in host memory is streamed step by step.
+        steps_per_call=1 if memory_kind == "host" else config.train.steps_per_call or default_steps_per_call(),
         memory_kind=memory_kind,
     )
 
 
 def default_steps_per_call() -> int:
-    """Steps in one dispatch: XLA's CPU backend runs the convolutions of a loop on one thread, 20 times slower."""
+    """Steps in one dispatch: XLA's CPU backend runs the convolutions of a loop on one thread, ten times slower."""
     return 1 if jax.default_backend() == "cpu" else ACCELERATOR_STEPS_PER_CALL
 
 
@@ -196,12 +197,9 @@ def _fresh_state(run: Run, shapes: TrainState, places: TrainState) -> TrainState
         return jax.jit(lambda: initial_state(run), out_shardings=places)()
 
     # What a program puts out lies on a device first, where this bank has no room.
-    def with_images(state, images):
-        return dataclasses.replace(state, bank=dataclasses.replace(state.bank, images=images))
-
-    state = jax.jit(lambda: with_images(initial_state(run), None), out_shardings=with_images(places, None))()
+    rest = jax.jit(lambda: with_images(initial_state(run), None), out_shardings=with_images(places, None))()
     shape = shapes.bank.images.shape
     images = jax.make_array_from_callback(
         shape, places.bank.images,
         lambda index: np.zeros([len(range(*i.indices(n))) for i, n in zip(index, shape)], np.uint8))
-    return with_images(state, images)
+    return with_images(rest, images)

@@ -1,7 +1,6 @@
-r"""Compiles the paper's training step for a TPU topology that is not here (run by test_compile_targets).
+"""Compiles the paper's training step for a TPU topology that is not here (run by test_compile_targets).
 
-    TPU_LIBRARY_PATH=…/libtpu.so TPU_SKIP_MDS_QUERY=1 JAX_PLATFORMS=cpu \
-        python tests/compile_for.py v5e:2x4 FOLDER [host]
+    TPU_LIBRARY_PATH=…/libtpu.so TPU_SKIP_MDS_QUERY=1 JAX_PLATFORMS=cpu python tests/compile_for.py v5e:2x4 FOLDER
 
 Writes FOLDER/record.json (the account of bytes) and FOLDER/program.txt (the optimised program).
 """
@@ -42,7 +41,7 @@ def abstract_arguments(recipe, mesh, patch_px, slots):
 
     shapes = jax.eval_shape(initial)
     placed = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes,
-                          state.shardings(mesh, shapes, recipe.memory_kind))
+                          state.shardings(mesh, shapes))
     devices, own = mesh.size, layout.places // mesh.size
     sources = Sources(shaped((devices, *ATLAS), np.uint8, DEVICES), shaped((devices, own, 2), np.int32, DEVICES),
                       shaped((devices, own), np.bool_, DEVICES))
@@ -50,18 +49,14 @@ def abstract_arguments(recipe, mesh, patch_px, slots):
     return placed, sources, order, shaped((), np.int32)
 
 
-def main(topology: str, folder: str, memory_kind: str = "images") -> None:
-    """Compiles, and writes both files.
-
-    Args:
-      memory_kind: "images", or "host" for a bank in the host's memory.
-    """
+def main(topology: str, folder: str) -> None:
+    """Compiles, and writes both files."""
     config = load_config(str(Path(__file__).parent.parent / "configs" / "edmf.py"))
     devices = topologies.get_topology_desc(platform="tpu", topology_name=topology).devices
     mesh = Mesh(np.array(devices), (DEVICES,))
     layout = Layout(config.data.patches, config.data.logical_shards, config.train.batch)
-    recipe = make_recipe(config, layout, memory_kind)._replace(
-        model=model.make_model(config.model.width, platform="tpu"), steps_per_call=ACCELERATOR_STEPS_PER_CALL)
+    recipe = make_recipe(config, layout)._replace(model=model.make_model(config.model.width, platform="tpu"),
+                                                  steps_per_call=ACCELERATOR_STEPS_PER_CALL)
     arguments = abstract_arguments(recipe, mesh, config.data.patch_px, config.memory.slots)
     lowered = steps.make_sharded_step(recipe, mesh).lower(*arguments)
     convolutions = re.findall(r"stablehlo\.convolution.*?feature_group_count = (\d+)", lowered.as_text(), re.DOTALL)
@@ -73,8 +68,7 @@ def main(topology: str, folder: str, memory_kind: str = "images") -> None:
         "device": devices[0].device_kind, "devices": len(devices),
         "memory": {"argument": found.argument_size_in_bytes, "output": found.output_size_in_bytes,
                    "alias": found.alias_size_in_bytes, "temporary": found.temp_size_in_bytes,
-                   "code": found.generated_code_size_in_bytes, "host": found.host_temp_size_in_bytes,
-                   "host_argument": found.host_argument_size_in_bytes, "host_alias": found.host_alias_size_in_bytes},
+                   "code": found.generated_code_size_in_bytes, "host": found.host_temp_size_in_bytes},
         "bank": memory.bank_bytes(layout.places, config.memory.slots, config.data.patch_px) // len(devices),
         "sources": math.prod(ATLAS), "parameters": sum(math.prod(x.shape) for x in jax.tree.leaves(params)),
         "all_reduce_bytes": 4 * sum(map(math.prod, sums)), "convolution_groups": list(map(int, convolutions)),
