@@ -5,6 +5,9 @@ from collections.abc import Callable
 
 # As `scoring.GROUPS` and `metrics.FURTHER` have them; named here, so that --help need not import them.
 FURTHER = ("Q_MI", "Q_Y", "Q_CB", "Q_P", "FMI", "MEF-SSIM", "CC", "SCD", "SD")
+# As `exposures.CONDITIONS` and `benchmark.BENCHMARKS` have them.
+EXPOSURES = ("published", "quarter-stop", "half-stop-gamma")
+BENCHMARKS = ("mfi-whu-exposure",)
 
 
 def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
@@ -19,7 +22,10 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
 
     sub = command("evaluate", _evaluate, "fuse and score a data set by several methods, and compare them",
                   epilog="Stopped, the same command goes on; methods and pairs can be added to a folder.")
-    sub.add_argument("--dataset", required=True, metavar="NAME", help="edmf, lytro, edmf_synthetic, …")
+    sub.add_argument("--dataset", metavar="NAME", help="edmf, lytro, edmf_synthetic, …")
+    sub.add_argument("--benchmark", metavar="NAME",
+                     help=f"instead of --dataset, one under several conditions: {', '.join(BENCHMARKS)}, MFI-WHU at "
+                          "each of --exposures, in sub-folders of W")
     sub.add_argument("--method", required=True, nargs="+", action="extend", metavar="[NAME=]METHOD",
                      help="a folder or name of weights; average, max-sf, max-sf-pixelwise, laplacian-pyramid, "
                           "guided-filter; or folder:DIR with fused pictures of another program, named by pair")
@@ -34,6 +40,9 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     _add_metrics(sub)
     sub.add_argument("--limit", type=int, metavar="N", help="only the first N pairs, for a quick look")
     sub.add_argument("--data-dir", metavar="DIR", help="where TFDS keeps prepared data (also: TFDS_DATA_DIR)")
+    sub.add_argument("--exposures", choices=EXPOSURES,
+                     help="re-expose the sources, in linear light, and the truth at the mean of both: quarter-stop is "
+                          "A +1/4, B −1/4 stop; half-stop-gamma A +1/2 stop, gamma 0.9, B −1/2 stop, gamma 1.1")
     sub.add_argument("--pattern-a", metavar="P", help="for image_pairs: the sources' file names, like 'near/{id}.jpg'")
     sub.add_argument("--pattern-b", metavar="P")
     sub.add_argument("--pattern-truth", metavar="P")
@@ -57,12 +66,23 @@ def _metrics(args):
 
 
 def _evaluate(args):
+    from edmf_jax.benchmark import run_benchmark
+    from edmf_jax.errors import UserError
     from edmf_jax.evaluate import evaluate
     from edmf_jax.tables import markdown_table, means_table
 
+    if (args.dataset is None) == (args.benchmark is None):
+        given = f"--dataset {args.dataset} and --benchmark {args.benchmark}" if args.dataset else "neither is given"
+        raise UserError(f"--dataset or --benchmark, one of them says what is evaluated: {given}")
+    if args.benchmark and args.exposures:
+        raise UserError(f"--exposures {args.exposures}: --benchmark {args.benchmark} has all of its own; leave it out, "
+                        "or name a --dataset")
     patterns = {"a": args.pattern_a, "b": args.pattern_b, "truth": args.pattern_truth}
-    summary = evaluate(
-        args.dataset, args.method, args.workdir, source=args.source, split=args.split, tiling=args.tiling,
-        store=args.store, gray=args.gray, metrics=args.metrics, limit=args.limit, data_dir=args.data_dir,
-        patterns=patterns if any(patterns.values()) else None, allow_missing=args.allow_missing)
-    print(markdown_table(means_table(summary)))
+    options = {"source": args.source, "split": args.split, "tiling": args.tiling, "store": args.store,
+               "gray": args.gray, "metrics": args.metrics, "limit": args.limit, "data_dir": args.data_dir,
+               "patterns": patterns if any(patterns.values()) else None, "allow_missing": args.allow_missing}
+    if args.benchmark:
+        table = run_benchmark(args.benchmark, args.method, args.workdir, **options)
+    else:
+        table = means_table(evaluate(args.dataset, args.method, args.workdir, exposures=args.exposures, **options))
+    print(markdown_table(table))

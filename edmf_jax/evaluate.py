@@ -17,6 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from edmf_jax.errors import UserError
+from edmf_jax.exposures import find_condition
 from edmf_jax.files import replace_file
 from edmf_jax.interrupt import Interrupted, InterruptFlag
 from edmf_jax.methods import Method, make_methods, with_slugs
@@ -34,7 +35,7 @@ def evaluate(dataset: str, methods: Sequence[str], workdir: str | Path, *, sourc
              split: str = "test", tiling: str = "whole", store: str = "png", gray: bool = False,
              metrics: Sequence[str] = DEFAULT_METRICS, limit: int | None = None, data_dir: str | None = None,
              patterns: Mapping[str, str | None] | None = None, allow_missing: bool = False,
-             log: Callable[[str], None] = print) -> Summary:
+             exposures: str | None = None, log: Callable[[str], None] = print) -> Summary:
     """Fuses and scores a data set's pairs by every method, and compares the methods.
 
     Metrics are those of the paper's Table 2, in its toolbox's conventions, or others,
@@ -57,6 +58,7 @@ def evaluate(dataset: str, methods: Sequence[str], workdir: str | Path, *, sourc
       data_dir: where TFDS keeps prepared data.
       patterns: file names of "image_pairs" (`open_dataset`).
       allow_missing: go on without pairs that the data set's copy, or a `folder:` method, lacks.
+      exposures: the condition (`exposures.CONDITIONS`) at which sources and truth are taken; None: as they are.
       log: takes the lines meant for the user.
 
     Returns:
@@ -69,18 +71,20 @@ def evaluate(dataset: str, methods: Sequence[str], workdir: str | Path, *, sourc
     _check_choice("--tiling", tiling, TILINGS)
     _check_choice("--store", store, STORES)
     choose(metrics)
+    condition = find_condition(exposures)
     pairs = open_pairs(dataset, split, source=source, data_dir=data_dir, patterns=patterns,
-                       allow_missing=allow_missing, limit=limit, gray=gray, log=log)
+                       allow_missing=allow_missing, limit=limit, gray=gray, exposures=condition, log=log)
     folder = Path(workdir)
     known = read_evaluation(folder)
     chosen = with_slugs(make_methods(methods, pairs.ids, tiling=tiling), known["methods"] if known else ())
     _check_missing(chosen, len(pairs.ids), allow_missing, log)
     command = _command(dataset, methods, folder, source=source, split=split, tiling=tiling, store=store, gray=gray,
                        metrics=tuple(metrics), limit=limit, data_dir=data_dir, allow_missing=allow_missing,
-                       **{f"pattern_{role}": text for role, text in (patterns or {}).items()})
+                       exposures=exposures, **{f"pattern_{role}": text for role, text in (patterns or {}).items()})
     record = open_evaluation(folder, {
         "dataset": pairs.dataset, "split": split, "data_bytes": pairs.data_bytes, "gray": gray, "tiling": tiling,
-        "store": store, "count": len(pairs.ids), "ids": pairs.ids, "methods": [method.entry for method in chosen],
+        "store": store, "exposures": condition and condition.to_record(), "count": len(pairs.ids), "ids": pairs.ids,
+        "methods": [method.entry for method in chosen],
         "metrics": columns(truth=pairs.has_truth, color=pairs.is_color, metrics=metrics),
         "versions": evaluation_versions(),
         "opened": {"source": source and str(Path(source).absolute()), "patterns": patterns,

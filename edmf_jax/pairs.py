@@ -7,6 +7,7 @@ import numpy as np
 
 from edmf_jax.data import import_tfds, open_dataset
 from edmf_jax.errors import UserError
+from edmf_jax.exposures import Exposures
 from edmf_jax.images import decode_image
 from edmf_jax.metrics import rgb_to_gray
 
@@ -40,8 +41,9 @@ class Pairs:
       data_bytes: what the stored split takes [bytes]: another number is another data set.
     """
 
-    def __init__(self, builder, split: str, *, limit: int | None = None, gray: bool = False):
-        """A split of a prepared builder; its first `limit` pairs, or all.
+    def __init__(self, builder, split: str, *, limit: int | None = None, gray: bool = False,
+                 exposures: Exposures | None = None):
+        """A split of a prepared builder; its first `limit` pairs, or all; re-exposed where `exposures` are given.
 
         Raises:
           UserError: no such split, no pairs in it, or scenes of more than two shots.
@@ -56,6 +58,7 @@ class Pairs:
         if limit is not None and limit < 1:
             raise UserError(f"--limit={limit}: at least one pair is needed")
         self._builder, self.split, self._limit, self._gray = builder, split, limit, gray
+        self._exposures = exposures
         # Some data sets count their pairs and keep the files' names beside: these say more to a reader.
         self._id = "name" if "name" in features else "id"
         self._pictures = tuple(name for name in _PICTURES if name in features)
@@ -88,7 +91,7 @@ class Pairs:
             yield Record(_text(row[self._id]), {name: row[name] for name in self._pictures})
 
     def decode(self, record: Record) -> Scene:
-        """The scene's pictures; grey where grey was asked for or one of them is.
+        """The scene's pictures, at the exposures asked for; grey where grey was asked for or one of them is.
 
         Raises:
           UserError: a damaged file, sizes that differ, or pictures of more than 8 bits.
@@ -100,6 +103,9 @@ class Pairs:
             if picture.dtype != np.uint8 or picture.shape[:2] != size:
                 raise UserError(f"{self.dataset} pair {record.id}: {name} is {picture.dtype} {picture.shape[:2]}, "
                                 f"source_a is {size} (height, width); pairs are 8-bit pictures of one size")
+        if self._exposures:  # before they turn grey: a camera exposes its channels
+            pictures = dict(zip(_PICTURES, self._exposures.apply(*(pictures.get(name) for name in _PICTURES))))
+            pictures = {name: picture for name, picture in pictures.items() if picture is not None}
         if self._gray or any(picture.ndim == 2 for picture in pictures.values()):
             pictures = {name: to_gray(picture) for name, picture in pictures.items()}
         return Scene(record.id, pictures["source_a"], pictures["source_b"], pictures.get("truth"))
@@ -107,7 +113,8 @@ class Pairs:
 
 def open_pairs(dataset: str, split: str, *, source: str | None = None, data_dir: str | None = None,
                patterns: Mapping[str, str | None] | None = None, allow_missing: bool = False,
-               limit: int | None = None, gray: bool = False, log: Callable[[str], None] = print) -> Pairs:
+               limit: int | None = None, gray: bool = False, exposures: Exposures | None = None,
+               log: Callable[[str], None] = print) -> Pairs:
     """Opens a data set by name, and builds it first where that has to be (see `data.open_dataset`).
 
     Raises:
@@ -115,7 +122,7 @@ def open_pairs(dataset: str, split: str, *, source: str | None = None, data_dir:
     """
     options = {} if patterns is None else {"patterns": patterns}
     builder = open_dataset(dataset, data_dir, source=source, allow_missing=allow_missing, log=log, **options)
-    return Pairs(builder, split, limit=limit, gray=gray)
+    return Pairs(builder, split, limit=limit, gray=gray, exposures=exposures)
 
 
 def to_gray(picture: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from edmf_jax.errors import MissingFileError, UserError
+from edmf_jax.exposures import Exposures
 from edmf_jax.images import read_image
 from edmf_jax.pairs import Pairs, open_pairs
 from edmf_jax.scores import read_evaluation, unfinished
@@ -74,7 +75,8 @@ def read(folder: str | Path) -> Evaluation:
     folder = Path(folder)
     record = read_evaluation(folder)
     if record is None:
-        raise UserError(f"{folder}: no evaluation.json in it; name the --workdir of an `edmf evaluate`")
+        raise UserError(f"{folder}: no evaluation.json in it; name the --workdir of an `edmf evaluate`, of a "
+                        "benchmark one of its sub-folders")
     lacks = [key for key in _NEEDED if not isinstance(record, dict) or key not in record]
     if lacks:
         raise UserError(f"{folder / 'evaluation.json'}: not written by `edmf evaluate`, it has no {', '.join(lacks)}")
@@ -113,10 +115,12 @@ def open_sources(evaluation: Evaluation, *, source: str | None = None, data_dir:
     patterns = then["patterns"]
     # Configs of folders with patterns are named by the builder itself, from the folder's path.
     name = record["dataset"].partition("/")[0] if patterns else record["dataset"]
+    exposures = Exposures.from_record(record["exposures"]) if record.get("exposures") else None
     try:
         pairs = open_pairs(name, record["split"], source=source or then["source"],
                            data_dir=data_dir or then["data_dir"], patterns=patterns,
-                           allow_missing=then["allow_missing"], gray=record["gray"], log=log)
+                           allow_missing=then["allow_missing"], gray=record["gray"], exposures=exposures,
+                           log=log)
     except UserError as error:
         raise UserError(f"the data set of {evaluation.folder} can't be opened: {error} (say where it is by --source or "
                         "--data-dir, or make a report without pictures: --images 0)") from error

@@ -22,7 +22,7 @@ from edmf_jax.runtime import versions
 
 _PACKAGES = ("edmf-jax", "jax", "jaxlib", "flax", "numpy")
 # What must be the same for scores to stand in one table.
-_SETTINGS = ("dataset", "split", "data_bytes", "gray", "tiling", "store")
+_SETTINGS = ("dataset", "split", "data_bytes", "gray", "tiling", "store", "exposures")
 
 
 def evaluation_versions() -> dict[str, str]:
@@ -77,8 +77,8 @@ def read_evaluation(folder: Path) -> dict[str, Any] | None:
 
 def _check_same(folder: Path, before: Mapping, now: Mapping) -> None:
     """Whether the scores of both can stand in one table."""
-    different = [f"{key}={json.dumps(before.get(key))} there, {json.dumps(now[key])} here"
-                 for key in _SETTINGS if before.get(key) != now[key]]
+    different = [f"{key}={json.dumps(before.get(key))} there, {json.dumps(now.get(key))} here"
+                 for key in _SETTINGS if before.get(key) != now.get(key)]
     columns_before, columns = ([metric["name"] for metric in record["metrics"]] for record in (before, now))
     if columns_before != columns:
         different.append(f"metrics {' '.join(columns_before)} there, {' '.join(columns)} here")

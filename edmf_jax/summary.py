@@ -79,6 +79,7 @@ def summarize(record: Mapping[str, Any], scores: Mapping[str, Mapping[str, Mappi
             intervals[name][metric] = bootstrap_interval(row)
         comparisons += _compare(metric, names, table[:, counted])
     about = {key: record[key] for key in ("dataset", "split", "gray", "tiling", "store", "count")}
+    about["exposures"] = record.get("exposures")  # older evaluations have none
     return Summary(about, methods, tuple(record["metrics"]), intervals, pairs, left_out, tuple(comparisons),
                    tuple(unfinished))
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from edmf_jax.exposures import Exposures
 from edmf_jax.statistics import CONFIDENCE, RESAMPLES, Interval
 from edmf_jax.summary import Comparison, Summary
 
@@ -51,6 +52,8 @@ def describe(summary: Summary) -> str:
     """What was evaluated and what was left out, in a few sentences."""
     about = summary.about
     pictures = "the sources' grey levels were fused" if about["gray"] else "pictures were fused as they are"
+    if about["exposures"]:
+        pictures = f"{_exposed(Exposures.from_record(about['exposures']))}; {pictures}"
     stored = {"png": "losslessly", "jpeg75": "as JPEG of quality 75"}[about["store"]]
     lines = [f"{about['count']} pairs of {about['dataset']}, split {about['split']}; {pictures}, fused pictures stored "
              f"{stored}, metrics of what was stored, on grey levels; networks saw the picture "
@@ -62,6 +65,11 @@ def describe(summary: Summary) -> str:
     if summary.unfinished:
         lines.append(f"Not in the tables, because pairs are still to be scored: {', '.join(summary.unfinished)}.")
     return "\n".join(lines)
+
+
+def _exposed(exposures: Exposures) -> str:
+    truth = "" if exposures.is_identity else ", a truth at the mean of both exposures"
+    return f"exposures “{exposures.name}”: {exposures.describe()}{truth}"
 
 
 def make_tables(summary: Summary) -> list[Table]:

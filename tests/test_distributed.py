@@ -64,6 +64,14 @@ def start_two(arguments: list[str], folder) -> list[Process]:
                     folder / f"process-{i}-{port}.log") for i in range(2)]
 
 
+def wait_for_step(step: int, workdir, two: list[Process]) -> None:
+    """Returns when the log has come so far; fails where a process ends before, or nothing happens."""
+    began = time.monotonic()
+    while not any(r["step"] >= step for r in records(workdir)):
+        assert all(p.popen.poll() is None for p in two) and time.monotonic() - began < 200, two[0].text + two[1].text
+        time.sleep(0.01)
+
+
 def records(workdir, event=False) -> list[dict]:
     path = workdir / "metrics.jsonl"
     lines = path.read_text().splitlines() if path.exists() else []
@@ -182,10 +190,7 @@ def test_when_one_process_dies_the_other_ends_and_both_go_on_from_the_checkpoint
     run = tmp_path / "run"
     arguments = train_arguments(run, data_dir, train__epochs=7)
     two = start_two(arguments, tmp_path)
-    began = time.monotonic()
-    while not any(r["step"] >= 10 for r in records(run)):
-        assert all(p.popen.poll() is None for p in two) and time.monotonic() - began < 200, two[0].text + two[1].text
-        time.sleep(0.01)
+    wait_for_step(10, run, two)
     two[victim].popen.send_signal(signal.SIGKILL)
     two[victim].end()
     killed = time.monotonic()
@@ -210,10 +215,7 @@ def test_a_signal_to_one_process_stops_both_with_a_checkpoint(data_dir, alone, t
     run = tmp_path / "run"
     arguments = train_arguments(run, data_dir, train__epochs=40)
     two = start_two(arguments, tmp_path)
-    began = time.monotonic()
-    while not any(r["step"] >= 6 for r in records(run)):
-        assert all(p.popen.poll() is None for p in two) and time.monotonic() - began < 200, two[0].text + two[1].text
-        time.sleep(0.01)
+    wait_for_step(6, run, two)
     two[1].popen.send_signal(signal.SIGTERM)
     assert [p.end(120) for p in two] == [143, 143], two[0].text + two[1].text
     assert all("stopped and saved at step" in p.text for p in two)

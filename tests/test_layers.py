@@ -10,7 +10,7 @@ from conftest import ROOT
 LAYERS = [
     "main",
     "commands_evaluate commands_report",
-    "demo",
+    "demo benchmark",
     "train evaluate report export",
     "loop",
     "report_html",
@@ -21,11 +21,12 @@ LAYERS = [
     "data checkpoint config weights mufusion baselines tiling scores",
     "distributed",
     "images interrupt runtime profiling sheet statistics framed health",
+    "hosted",
     "steps",
     "state losses",
     "snapshots",
     "model memory metrics registration patches",
-    "color filters focus ssim files",
+    "color filters focus ssim files exposures",
     "errors",
 ]
 SAME_LAYER = {("ssim", "filters"), ("focus", "filters"), ("mufusion", "weights"), ("losses", "state")}
