@@ -6,6 +6,7 @@ memory, a signal) is agreed on here first.
 
 import contextlib
 import os
+import re
 import sys
 import threading
 import time
@@ -43,6 +44,8 @@ def session(cluster: bool, coordinator: str | None, processes: int | None, proce
         return
     if not cluster and any(x is None for x in named):
         raise UserError("--coordinator, --processes and --process belong together; or give --distributed alone")
+    if coordinator is not None and not re.fullmatch(r".+:\d{1,5}", coordinator):
+        raise UserError(f"--coordinator={coordinator}: give HOST:PORT, like 10.0.0.1:8476")
     if process is not None and not 0 <= process < (processes or process + 1):
         raise UserError(f"--process={process}: processes are numbered from 0 to {processes - 1}")
     start(*named)
@@ -72,6 +75,9 @@ def start(coordinator: str | None = None, processes: int | None = None, process:
     """
     # A process outlives its companions, so that it can say what happened (`_watch`), and does not hang.
     jax.config.update("jax_enable_recoverability", True)
+    if coordinator:
+        # JAX ends the process itself where they don't come: this line then says what it was waiting for.
+        print(f"process {process} of {processes}: waiting for the others at {coordinator}", flush=True)
     try:
         jax.distributed.initialize(coordinator, processes, process, heartbeat_timeout_seconds=HEARTBEAT_S)
     except (RuntimeError, ValueError) as error:

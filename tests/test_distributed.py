@@ -225,6 +225,7 @@ def test_arguments_that_do_not_fit_are_refused(tmp_path, data_dir):
     arguments = train_arguments(tmp_path / "run", data_dir)
     for wrong, message in [(["--coordinator", "127.0.0.1:1"], "belong together"),
                            (["--coordinator", "127.0.0.1:1", "--processes", "2", "--process", "2"], "from 0 to 1"),
+                           (["--coordinator", "here", "--processes", "2", "--process", "0"], "give HOST:PORT"),
                            (["--distributed"], "knows no cluster")]:
         process = Process([*arguments, *wrong], 1, tmp_path / "log")
         assert process.end(60) == 2
