@@ -55,6 +55,8 @@ def main(argv: list[str] | None = None) -> int:
             rows += [table.left_out(name, "", "stopped by Ctrl-C") for name in args.only[args.only.index(name):]]
             failed = True
             break
+        finally:
+            table.write_json(args.json, rows, environment)  # a machine may be taken away in the middle
     environment["load average at the end"] = process.load_average()
     environment["took"] = f"{time.perf_counter() - began:.0f} s"
     print(table.markdown(rows, environment))
