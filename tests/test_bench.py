@@ -252,7 +252,7 @@ def test_saving_rows(data_dir):
     wait, ratio = saving.rows(1, quick=True)
     assert wait.repeats == ratio.repeats == saving.QUICK_EPOCHS - 1
     assert 0 < wait.min < 100 and ratio.min > 0.3
-    assert "18 MB a save" in wait.note
+    assert "19 MB a save" in wait.note
 
 
 def test_fusing_rows_say_how(monkeypatch):
