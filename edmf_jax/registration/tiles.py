@@ -1,0 +1,202 @@
+"""Sub-pixel refinement on the pictures' content: tiles are correlated, and the model is fitted to their shifts.
+
+Each tile's normalised correlation has a peak and a curvature there.  The curvature
+says how well the tile knows its shift, and in which direction: along an edge it knows
+nothing.  Tiles that one shot shows too blurred, that moved, or that lie at another
+depth disagree with the rest and lose their weight, which a global correlation (ECC) cannot do.
+"""
+
+import dataclasses
+
+import cv2
+import numpy as np
+
+from edmf_jax.registration import fitting, planes, transforms
+
+_MOST_TILES = 400
+_NOISE = 0.004  # log units after the band-pass: a tile with less in it is flat
+_HINT = 0.3  # the correlation from which on a tile has a say in the fit
+_LEAST_TILES = 8
+_SETTLED_PX = 0.02
+_OVERLAP = 4.0  # tiles that overlap by half say most things four times
+_SAMPLES = 50  # about as many independent ones does a tile have, which scales the curvature to a variance
+_OUTLYING = 4.0  # times the median length: 4.7 standard deviations of two normal components
+
+
+@dataclasses.dataclass(frozen=True)
+class Shifts:
+    """What the tiles say about a map; a tile that the moving picture does not cover is not among them.
+
+    Attributes:
+      points: middles in the reference, `[T, 2]`, px.
+      shifts: where content at x of the reference is in the warped moving picture, less x, `[T, 2]`, px.
+      information: `[T, 2, 2]`, 1/px², the inverse of the shift's covariance up to one factor.
+      peaks: the correlation at the shift, −1…1, `[T]`.
+      still: the correlation at no shift, `[T]`.
+    """
+
+    points: np.ndarray
+    shifts: np.ndarray
+    information: np.ndarray
+    peaks: np.ndarray
+    still: np.ndarray
+
+
+def measure(reference: np.ndarray, moving: np.ndarray, matrix: np.ndarray, reach_px: int = 8) -> Shifts:
+    """Correlates tiles of the reference with the moving picture as `matrix` warps it.
+
+    Args:
+      reference, moving: `planes.log_plane`s.
+      matrix: reference px → moving px.
+      reach_px: the largest shift looked for.
+    """
+    size, places = _grid(reference.shape)
+    height, width = reference.shape
+    options = {"flags": cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP}
+    warped = cv2.warpPerspective(moving, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE, **options)
+    covered = cv2.warpPerspective(np.ones_like(moving), matrix, (width, height), borderMode=cv2.BORDER_CONSTANT,
+                                  **options)
+    cut = lambda plane: np.stack([plane[y : y + size, x : x + size] for x, y in places])
+    whole = cut(covered).min((1, 2)) > 0.99
+    if not whole.any():
+        return Shifts(np.zeros((0, 2)), np.zeros((0, 2)), np.zeros((0, 2, 2)), np.zeros(0), np.zeros(0))
+    places = places[whole]
+    a, b = (cut(planes.band_plane(plane)) for plane in (reference, warped))
+    shifts, information, peaks, still = correlate(a, b, min(reach_px, size // 4))
+    return Shifts(places + (size - 1) / 2, shifts, information, peaks, still)
+
+
+def _grid(shape: tuple[int, int]) -> tuple[int, np.ndarray]:
+    """The tiles' side, px, and their upper left corners `[T, 2]` as (x, y): half overlapping, 400 at most."""
+    size = int(np.clip(2 ** round(np.log2(max(min(shape) / 8, 1))), 32, 64))
+    size = min(size, *shape)
+    columns, rows = (max(1, 2 * n // size - 1) for n in shape[::-1])
+    fewer = min(1.0, np.sqrt(_MOST_TILES / (columns * rows)))
+    x, y = (np.linspace(0, n - size, max(1, int(count * fewer))).round().astype(int)
+            for n, count in ((shape[1], columns), (shape[0], rows)))
+    return size, np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
+
+
+def correlate(a: np.ndarray, b: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Shifts, information, peaks and correlations at no shift of tiles `[T, S, S]`, S ≥ 4·reach.
+
+    The peak is that of the parabola through its nine neighbours, biased a little towards whole
+    pixels; by warping again with what was found the remaining shift, and with it the bias, goes to zero.
+    """
+    size = a.shape[-1]
+    hann = np.hanning(size + 2)[1:-1]
+    window = np.outer(hann, hann)
+    window /= window.sum()
+    centred = [(x - (x * window).sum((1, 2), keepdims=True)) * np.sqrt(window) for x in (a, b)]
+    energies = [(x * x).sum((1, 2)) + _NOISE**2 for x in centred]
+    spectrum = np.conj(np.fft.rfft2(centred[0])) * np.fft.rfft2(centred[1])
+    span = np.arange(-reach - 1, reach + 2) % size
+    surface = np.fft.irfft2(spectrum, s=(size, size))[:, span][:, :, span]
+    surface = surface / np.sqrt(energies[0] * energies[1])[:, None, None]
+    inner = surface[:, 1:-1, 1:-1].reshape(len(a), -1)
+    rows, columns = np.divmod(inner.argmax(1), 2 * reach + 1)
+    every = np.arange(len(a))
+    near = lambda dy, dx: surface[every, rows + 1 + dy, columns + 1 + dx]
+    offset, information, peaks = _parabola(near)
+    shifts = np.stack([columns - reach, rows - reach], -1) + offset
+    return shifts, information, peaks, surface[:, reach + 1, reach + 1]
+
+
+def _parabola(near) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Offset of the peak from the middle sample, −1…1, its information matrix, and its height."""
+    middle = near(0, 0)
+    x, y = (near(0, 1) - near(0, -1)) / 2, (near(1, 0) - near(-1, 0)) / 2
+    xx, yy = near(0, 1) + near(0, -1) - 2 * middle, near(1, 0) + near(-1, 0) - 2 * middle
+    xy = (near(1, 1) + near(-1, -1) - near(1, -1) - near(-1, 1)) / 4
+    curvature = -np.stack([np.stack([xx, xy], -1), np.stack([xy, yy], -1)], -2)
+    values, vectors = np.linalg.eigh(curvature)
+    values = np.maximum(values, 1e-4)  # flat in a direction, or a saddle at the rim of the reach
+    along = np.einsum("tji,tj->ti", vectors, np.stack([x, y], -1)) / values
+    offset = np.einsum("tij,tj->ti", vectors, np.clip(along, -1, 1))
+    peaks = np.clip(middle, 0, 1)
+    # −N/2·log(1 − ρ²), the log-likelihood of a correlation of N samples, has this curvature at its peak, up to N.
+    strength = values * (peaks / (1.05 - peaks**2))[:, None]
+    return offset, np.einsum("tij,tj,tkj->tik", vectors, strength, vectors), peaks
+
+
+def lengths_of(shifts: np.ndarray, information: np.ndarray) -> np.ndarray:
+    """Lengths of shifts, px, `[T]`, counting each direction by what the tile knows of it: along an edge, nothing."""
+    size = np.trace(information, axis1=1, axis2=2) + 1e-12
+    return np.sqrt(np.einsum("ti,tij,tj->t", shifts, information, shifts) / size)
+
+
+def _with_scatter(shifts: np.ndarray, information: np.ndarray) -> np.ndarray:
+    """Information in which no tile knows better than the tiles' scatter.
+
+    Depth and a hand-held camera move sharp tiles by more than their own error; without this the few
+    sharpest would pull the map to the depth that they happen to lie at.
+    """
+    scatter = max(float(np.median(lengths_of(shifts, information))), 1e-3)
+    values, vectors = np.linalg.eigh(information)
+    values = 1 / (1 / np.maximum(_SAMPLES * values, 1e-6) + scatter**2)
+    return np.einsum("tij,tj,tkj->tik", vectors, values, vectors)
+
+
+@dataclasses.dataclass(frozen=True)
+class Support:
+    """How far the tiles agree with a map.
+
+    Attributes:
+      tiles: how many tiles have something to say: a correlation of 0.5 or more at their peak.
+      agreeing: how many of them put the peak within the limit.
+      residual_px: root of the weighted mean square of the agreeing tiles' shifts, px.
+    """
+
+    tiles: int
+    agreeing: int
+    residual_px: float
+
+
+def support(found: Shifts, limit_px: float) -> Support:
+    """Counts the tiles with a clear peak, and those of them whose peak is where the map says."""
+    clear = found.peaks >= 0.5
+    lengths = lengths_of(found.shifts, found.information)
+    agreeing = clear & (lengths < limit_px)
+    weights = np.trace(found.information, axis1=1, axis2=2) * agreeing
+    residual = np.sqrt((weights * lengths**2).sum() / max(weights.sum(), 1e-12))
+    return Support(int(clear.sum()), int(agreeing.sum()), float(residual) if agreeing.any() else float("inf"))
+
+
+def refine(reference: np.ndarray, moving: np.ndarray, matrix: np.ndarray, model: str, *,
+           rounds: int = 6) -> tuple[np.ndarray, float]:
+    """The map fitted to the tiles' shifts, over and over from the last one, and its deviation at the corners, px.
+
+    The deviation is the fit's own estimate, of the moving picture's px, the largest of the
+    four corners; infinite where too few tiles say anything.  Where the tiles end up farther apart than they
+    were, the map that was given is returned.
+    """
+    first, middle, step, deviation = matrix, [], np.inf, float("inf")
+    for _ in range(rounds):
+        found = measure(reference, moving, matrix)
+        clear = found.peaks >= _HINT
+        if clear.sum() < _LEAST_TILES:
+            return first, float("inf")
+        middle.append(float(np.median(lengths_of(found.shifts, found.information)[clear])))
+        if step < _SETTLED_PX:
+            break
+        fitted, deviation = _fit(found, clear, matrix, reference.shape, model)
+        step = float(transforms.corner_errors(fitted, matrix, reference.shape).max())
+        matrix = fitted
+    return (matrix if middle[-1] <= 1.1 * middle[0] + _SETTLED_PX else first), deviation
+
+
+def _fit(found: Shifts, clear: np.ndarray, matrix: np.ndarray, shape: tuple[int, int],
+         model: str) -> tuple[np.ndarray, float]:
+    """One round: the map through the shifted tiles, and its deviation at the corners, px."""
+    unit = transforms.unit_matrix(shape)
+    back, scale = np.linalg.inv(unit), unit[0, 0]
+    points, shifts = found.points[clear], found.shifts[clear]
+    information = _with_scatter(shifts, found.information[clear])
+    lengths = np.sqrt(np.einsum("ti,tij,tj->t", shifts, information, shifts))
+    ends = transforms.project(matrix, points + shifts)
+    fitted, _, covariance = fitting.fit(
+        unit @ matrix @ back, transforms.project(unit, points), transforms.project(unit, ends), model,
+        information=information, limit=_OUTLYING * max(float(np.median(lengths)), 1e-3) * scale)
+    corners = transforms.project(unit, transforms.corners(shape))
+    deviation = fitting.corner_deviation(fitted, covariance * _OVERLAP, model, corners).max() / scale
+    return transforms.normalised(back @ fitted @ unit), float(deviation)
