@@ -51,6 +51,7 @@ def train(config: ConfigDict, workdir: str | Path, *, profile_steps: int = 0, te
         log, profile_steps = _silent, 0
     folder = open_workdir(workdir, config)
     mesh = device_mesh()
+    distributed.connect_devices(mesh.devices)
     layout = Layout(config.data.patches, config.data.logical_shards, config.train.batch)
     layout.check_devices(mesh.size)
     kind, why = choose_memory(config, layout, mesh, (read_run(folder) or {}).get("memory_kind"))
