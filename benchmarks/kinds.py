@@ -1,5 +1,6 @@
 """The three kinds of memory beside each other: the same step with the bank on the device, on the host, recomputed."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import jax
@@ -11,9 +12,8 @@ from benchmarks.table import Row, measured
 from benchmarks.timing import interleave, ratios, stopwatch
 from benchmarks.training import GPU_SHAPES, SHAPES
 from edmf_jax import snapshots, steps
-from edmf_jax.data import Pair, TrainingSet, put_sources
 from edmf_jax.hosted import HostedPrograms
-from edmf_jax.state import TrainState, shardings
+from edmf_jax.state import shardings
 
 KINDS = ("images", "host", "snapshots")
 
@@ -43,22 +43,15 @@ def make_player(ours: Ours, kind: str):
     """Takes `recipe.steps_per_call` steps and waits for them."""
     if kind == "images":
         return ours.steps.play
-    recipe, mesh, inputs = ours.recipe._replace(memory_kind=kind), one_device(), ours.inputs
-    pairs = [Pair(i, planes) for i, planes in enumerate(inputs["levels"])]
-    table = np.stack([np.arange(len(pairs)), *np.zeros((2, len(pairs)), int)], 1).astype(np.int32)
-    sources = put_sources(TrainingSet(pairs, table, recipe.layout, recipe.patch_px), mesh)
-    params = jax.tree.map(np.array, ours.params)
-    if kind == "host":
-        bank = ours.bank()
-    else:
-        bank = jax.device_get(snapshots.init_snapshots(params, recipe.layout.places, ours.bank().epochs.size))
-        bank = bank.__class__(params=jax.tree.map(lambda x, p: np.broadcast_to(p, x.shape), bank.params, params),
-                              sharpness=bank.sharpness, epochs=ours.bank().epochs,
-                              epoch_sharpness=bank.epoch_sharpness)
-    state = TrainState(np.zeros((), np.int32), params, jax.device_get(recipe.optimizer.init(params)), bank)
+    recipe, mesh, bank = ours.recipe._replace(memory_kind=kind), one_device(), ours.bank()
+    if kind == "snapshots":
+        empty = jax.device_get(snapshots.init_snapshots(ours.params, recipe.layout.places, bank.epochs.size))
+        held = jax.tree.map(lambda x, p: np.broadcast_to(p, x.shape), empty.params, ours.params)
+        bank = dataclasses.replace(empty, params=held, epochs=bank.epochs)
+    state = ours.state(bank)
     placed = jax.device_put(state, shardings(mesh, state, kind))
-    order, train_steps = jax.device_put(inputs["order"][None]), steps.make_sharded_step(recipe, mesh)
+    order, train_steps = jax.device_put(ours.inputs["order"][None]), steps.make_sharded_step(recipe, mesh)
     if kind == "host":
         hosted = HostedPrograms(recipe, mesh)
         placed, train_steps = hosted.to_devices(placed), hosted.train_steps
-    return Steps(recipe, placed, sources, order, train_steps).play
+    return Steps(recipe, placed, ours.sources, order, train_steps).play

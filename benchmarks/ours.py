@@ -14,7 +14,7 @@ from edmf_jax import losses, memory, steps
 from edmf_jax.data import Pair, TrainingSet, put_sources
 from edmf_jax.model import make_model
 from edmf_jax.patches import Layout
-from edmf_jax.state import DEVICES, TrainState, shardings, to_devices
+from edmf_jax.state import DEVICES, Sources, TrainState, shardings, to_devices
 from edmf_jax.weights import unflatten
 
 WINDOW_PX = 19
@@ -73,14 +73,20 @@ class Ours:
     @functools.cached_property
     def steps(self) -> Steps:
         """Steps from a state that remembers four epochs."""
-        levels, recipe, mesh = self.inputs["levels"], self.recipe, one_device()
-        pairs = [Pair(i, planes) for i, planes in enumerate(levels)]
-        table = np.stack([np.arange(len(pairs)), *np.zeros((2, len(pairs)), int)], 1).astype(np.int32)
-        sources = put_sources(TrainingSet(pairs, table, recipe.layout, recipe.patch_px), mesh)
-        params = jax.tree.map(np.array, self.params)
-        state = TrainState(np.zeros((), np.int32), params, jax.device_get(recipe.optimizer.init(params)), self.bank())
         order = jax.device_put(self.inputs["order"][None])
-        return Steps(recipe, place(state, mesh), sources, order)
+        return Steps(self.recipe, place(self.state(self.bank()), one_device()), self.sources, order)
+
+    @functools.cached_property
+    def sources(self) -> Sources:
+        """The patches, each a picture of its own, on the device."""
+        pairs, recipe = [Pair(i, planes) for i, planes in enumerate(self.inputs["levels"])], self.recipe
+        table = np.stack([np.arange(len(pairs)), *np.zeros((2, len(pairs)), int)], 1).astype(np.int32)
+        return put_sources(TrainingSet(pairs, table, recipe.layout, recipe.patch_px), one_device())
+
+    def state(self, bank) -> TrainState:
+        """Before the first step, in logical layout, as NumPy arrays."""
+        params = jax.tree.map(np.array, self.params)
+        return TrainState(np.zeros((), np.int32), params, jax.device_get(self.recipe.optimizer.init(params)), bank)
 
     def bank(self) -> memory.MemoryBank:
         """Four remembered epochs, with their scores."""

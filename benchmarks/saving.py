@@ -5,7 +5,6 @@
 is the process that trains, with saves and without; it prints its times as JSON.
 """
 
-import importlib.util
 import json
 import statistics
 import subprocess
@@ -14,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.startup import NEEDED
+from benchmarks import startup
 from benchmarks.table import Row, left_out, measured
 from benchmarks.worker import ROOT
 
@@ -27,9 +26,7 @@ NAMES = {
 
 def rows(repeats: int, *, quick: bool = False) -> list[Row]:
     """The share of an epoch that the loop stands still for its save, and what epochs take with and without."""
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        reason = f"`edmf train` needs {', '.join(missing)}, not installed here"
+    if reason := startup.why_not():
         return [left_out(name, unit, reason) for name, unit in NAMES.values()]
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "benchmarks.saving", str(QUICK_EPOCHS if quick else EPOCHS), folder]

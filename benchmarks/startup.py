@@ -28,9 +28,7 @@ MOST_REPEATS = 3  # each is three whole processes
 
 def rows(repeats: int, *, quick: bool = False) -> list[Row]:
     """The three times in seconds, each of a whole process."""
-    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
-    if missing:
-        reason = f"`edmf train` needs {', '.join(missing)}, not installed here"
+    if reason := why_not():
         return [left_out(name, "s", reason) for name in NAMES.values()]
     seconds = {kind: [] for kind in NAMES}
     with tempfile.TemporaryDirectory() as name:
@@ -43,6 +41,12 @@ def rows(repeats: int, *, quick: bool = False) -> list[Row]:
                 seconds[kind].append(time_to_step(folder / f"{run}{repeat}", folder / "data", cache))
     note = "start, imports, data set, compiling; configs/demo.py with 512 patches of 64²"
     return [measured(NAMES[kind], "s", values, note) for kind, values in seconds.items()]
+
+
+def why_not() -> str:
+    """Why `edmf train` can't run here; empty where it can."""
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    return f"`edmf train` needs {', '.join(missing)}, not installed here" if missing else ""
 
 
 def time_to_step(workdir: Path, data: Path, cache: Path) -> float:

@@ -219,8 +219,12 @@ def device_mesh() -> Mesh:
 
 def own_pairs(training_set: TrainingSet, mesh: Mesh) -> list[int]:
     """The pairs (indices, ascending) that this process's devices train on."""
-    mine = [i for i, device in enumerate(mesh.devices.flat) if device.process_index == jax.process_index()]
-    return sorted({int(n) for i in mine for n in training_set.images_of(i, mesh.size)[1]})
+    return sorted({int(n) for i, _ in _own_devices(mesh) for n in training_set.images_of(i, mesh.size)[1]})
+
+
+def _own_devices(mesh: Mesh) -> list[tuple[int, jax.Device]]:
+    """This process's devices and their places in the mesh."""
+    return [(i, d) for i, d in enumerate(mesh.devices.flat) if d.process_index == jax.process_index()]
 
 
 def put_split(rows: np.ndarray, mesh: Mesh) -> jax.Array:
@@ -239,10 +243,9 @@ def put_sources(training_set: TrainingSet, mesh: Mesh) -> Sources:
     devices, rows = mesh.size, training_set.atlas_rows(mesh.size)
     split = NamedSharding(mesh, PartitionSpec(DEVICES))
     parts = []
-    for i, device in enumerate(mesh.devices.flat):
-        if device.process_index == jax.process_index():
-            atlas, *rest = training_set.device_block(i, devices)
-            atlas = np.pad(atlas, ((0, 0), (0, rows - atlas.shape[1]), (0, 0)))
-            parts.append([jax.device_put(x[None], device) for x in (atlas, *rest)])
+    for i, device in _own_devices(mesh):
+        atlas, *rest = training_set.device_block(i, devices)
+        atlas = np.pad(atlas, ((0, 0), (0, rows - atlas.shape[1]), (0, 0)))
+        parts.append([jax.device_put(x[None], device) for x in (atlas, *rest)])
     return Sources(*(jax.make_array_from_single_device_arrays((devices, *column[0].shape[1:]), split, column)
                      for column in map(list, zip(*parts))))

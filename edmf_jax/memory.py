@@ -123,9 +123,7 @@ def admit(bank: MemoryBank, epoch: jax.Array, mean_sharpness: jax.Array) -> tupl
     larger.  (Line 8 of the printed algorithm, which adds it in any case, is a misprint.)
     """
     worst, admitted = replaced(bank.epochs, bank.epoch_sharpness, mean_sharpness)
-
     swap = swapper(worst, admitted)
-
     new = dataclasses.replace(
         bank,
         slots=swap(bank.slots, bank.free),

@@ -58,9 +58,7 @@ def admit(bank: SnapshotBank, params: Any, epoch: jax.Array, mean_sharpness: jax
           ) -> tuple[SnapshotBank, jax.Array]:
     """Algorithm 1 at the end of `epoch`, which ended with `params` → bank, admitted?  See `memory.admit`."""
     worst, admitted = memory.replaced(bank.epochs, bank.epoch_sharpness, mean_sharpness)
-
     swap = memory.swapper(worst, admitted)
-
     new = dataclasses.replace(
         bank,
         params=jax.tree.map(swap, bank.params, params),
