@@ -25,6 +25,7 @@ def get_config() -> ConfigDict:
     config.data.allow_missing = False  # build the data set from an incomplete copy of the published files
     config.data.patches = 106_250  # the paper's number, drawn with the seed from the regular grid that just holds them
     config.data.patch_px = 256
+    config.data.swap = False  # half of the pairs the other way round, the other half in the next epoch
     config.data.logical_shards = 8  # 1, 2, 4 or 8 devices train on the same batches; divides train.batch
 
     config.model = ConfigDict()
@@ -33,14 +34,21 @@ def get_config() -> ConfigDict:
 
     config.focus = ConfigDict()
     config.focus.window_px = 19  # odd; the paper is silent, MUFusion averages its activity over 19
+    config.focus.activity = "spatial-frequency"  # or gradient: the windowed mean of MUFusion's Laplacian
 
     config.loss = ConfigDict()
     config.loss.pixel_weight = 1.0  # Eq. 7 gives no coefficients; these are MUFusion's
     config.loss.ssim_weight = 10.0
     config.loss.grad_weight = 10.0
+    config.loss.ratios = "adaptive"  # Eqs. 11 and 12; Fig. 14's others: equal (1/(slots+1) each), none (1 each)
+    # What the output is compared with: the sources (0), or the sources with their fine detail so much stronger
+    config.loss.detail_gain = 0.0
+    config.loss.detail_floor = 0.0  # detail weaker than this [0…1] stays as it is
 
     config.memory = ConfigDict()
     config.memory.slots = 4  # epochs remembered
+    config.memory.admission = "sharpest"  # Algorithm 1; latest: every epoch, in the place of the oldest
+    config.memory.first_epoch = 1  # the first that can be remembered
     # images: the outputs, on the devices; host: in the host's memory, streamed; snapshots: the parameters, outputs
     # recomputed; auto: the first of these for which there is room
     config.memory.kind = "auto"
@@ -48,6 +56,7 @@ def get_config() -> ConfigDict:
     config.train = ConfigDict()
     config.train.batch = 48  # patches a step, over all devices
     config.train.epochs = 10
+    config.train.init = ""  # weights to start from, a folder or a shipped name; empty: random ones from the seed
     config.train.learning_rate = 1e-4  # Adam
     config.train.warmup_steps = 0  # in which the rate rises from 0
     config.train.decay_epochs = 0  # over which the rate falls to 0 along a cosine; 0: it is constant, as in the paper

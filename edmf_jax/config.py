@@ -10,6 +10,8 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from edmf_jax.errors import UserError
+from edmf_jax.focus import ACTIVITIES
+from edmf_jax.losses import RATIOS
 
 
 def find_config(name: str) -> Path:
@@ -110,6 +112,13 @@ def check_config(config: ConfigDict) -> None:
          f"half of it must be less than data.patch_px={config.data.patch_px}")
     need(config.memory.kind in ("auto", "images", "host", "snapshots"), "memory.kind",
          "must be auto, images, host or snapshots")
+    need(config.memory.admission in ("sharpest", "latest"), "memory.admission", "must be sharpest or latest")
+    need(config.memory.first_epoch >= 1, "memory.first_epoch", "epochs are counted from 1")
+    need(config.focus.activity in ACTIVITIES, "focus.activity", f"must be one of {', '.join(ACTIVITIES)}")
+    need(config.loss.ratios in RATIOS, "loss.ratios", f"must be one of {', '.join(RATIOS)}")
+    for name in ("loss.detail_gain", "loss.detail_floor"):
+        section, field = name.split(".")
+        need(config[section][field] >= 0, name, "must not be negative")
     need(config.memory.slots >= 1, "memory.slots", "at least one epoch must be remembered")
     for name in ("train.epochs", "train.log_every_steps", "model.width"):
         section, field = name.split(".")

@@ -75,6 +75,17 @@ def source_score(output: jax.Array, sources: jax.Array) -> jax.Array:
     return ssim(output[:, None], sources).mean(1)
 
 
+def equal_ratios(score: jax.Array, remembered_scores: jax.Array, held: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Fig. 14's second group, shapes as in `adaptive_ratios`: 1 / (K + 1) each (0.2 for K = 4) of what is held."""
+    share = 1 / (held.shape[0] + 1)
+    return jnp.full_like(score, share), share * jnp.broadcast_to(held, remembered_scores.shape).astype(score.dtype)
+
+
+def no_ratios(score: jax.Array, remembered_scores: jax.Array, held: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Fig. 14's first group, shapes as in `adaptive_ratios`: 1 each, 0 where none is held."""
+    return jnp.ones_like(score), jnp.broadcast_to(held, remembered_scores.shape).astype(score.dtype)
+
+
 def adaptive_ratios(score: jax.Array, remembered_scores: jax.Array, held: jax.Array) -> tuple[jax.Array, jax.Array]:
     """W `[B]` and W_i `[B, K]` of Eqs. 11 and 12: softmax over the scores of what exists.
 
@@ -88,6 +99,10 @@ def adaptive_ratios(score: jax.Array, remembered_scores: jax.Array, held: jax.Ar
     ratios = jax.nn.softmax(jnp.concatenate([score[:, None], masked], axis=1), axis=1)
     ratios = jax.lax.stop_gradient(ratios)
     return ratios[:, 0], ratios[:, 1:]
+
+
+RATIOS = {"adaptive": adaptive_ratios, "equal": equal_ratios, "none": no_ratios}
+"""`loss.ratios` → what the losses of Eq. 13 are multiplied by."""
 
 
 class LossReport(NamedTuple):
@@ -109,6 +124,8 @@ def total_loss(
     remembered_scores: jax.Array,
     held: jax.Array,
     coefficients: Coefficients,
+    ratios: str = "adaptive",
+    targets: jax.Array | None = None,
 ) -> LossReport:
     """Eq. 13 for each patch: W · L_current + Σ W_i · L_memory^i.
 
@@ -119,25 +136,28 @@ def total_loss(
       output: fused planes `[B, H, W]`.
       sources, masks: `[B, 2, H, W]`.
       remembered: `[B, K, H, W]`;  remembered_scores: S_i, `[B, K]`;  held: bool `[K]`.
+      ratios: one of `RATIOS`; adaptive is the paper's.
+      targets: what Eqs. 2, 4 and 6 compare with, `[B, 2, H, W]`; None: the sources, as in the paper.
     """
-    residual = output[:, None] - jnp.concatenate([sources, remembered], 1)
+    targets = sources if targets is None else targets
+    residual = output[:, None] - jnp.concatenate([targets, remembered], 1)
     weights = jnp.concatenate([masks, jnp.ones_like(remembered)], 1)
     pixel = mean_square(weights * residual)
     grad = mean_square(weights * laplacian(residual))
-    masked, memory_ssim, score = _similarities(output, sources, masks, remembered)
+    masked, memory_ssim, score = _similarities(output, sources, targets, masks, remembered)
     current = Parts(pixel[:, :2].sum(1), grad[:, :2].sum(1), 2 - masked.sum(1))
     memory = Parts(pixel[:, 2:], grad[:, 2:], 1 - memory_ssim)
-    ratio, memory_ratios = adaptive_ratios(score, remembered_scores, held)
+    ratio, memory_ratios = RATIOS[ratios](score, remembered_scores, held)
     total = ratio * weighted_sum(current, coefficients)
     total = total + jnp.sum(memory_ratios * weighted_sum(memory, coefficients), axis=1)
     return LossReport(total, current, memory, score, ratio, memory_ratios)
 
 
-def _similarities(output, sources, masks, remembered) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """SSIM of the masked output to the masked sources `[B, 2]`, to what is remembered `[B, K]`, and S `[B]`."""
+def _similarities(output, sources, targets, masks, remembered) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """SSIM of the masked output to the masked targets `[B, 2]`, to what is remembered `[B, K]`, and S `[B]`."""
     once = output[:, None]
     x = jnp.concatenate([once, masks * once], 1)
-    y = jnp.concatenate([masks * sources, remembered, sources], 1)
+    y = jnp.concatenate([masks * targets, remembered, sources], 1)
     # Each plane of x goes with which of y: the two masked outputs first, then the output with the rest.
     partner = np.array([1, 2] + [0] * (y.shape[1] - 2))
     statistics = moments(jnp.concatenate([x, y], 1))

@@ -8,6 +8,7 @@ one, in place.  Admitting an epoch at its end is a change of slot numbers.
 
 import dataclasses
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -101,13 +102,32 @@ def write(bank: MemoryBank, patch_numbers: jax.Array, levels: jax.Array, scores:
     )
 
 
-def replaced(epochs: jax.Array, epoch_sharpness: jax.Array, mean_sharpness: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Which of the K entries an epoch of `mean_sharpness` would take (int32 []), and whether it does (bool [])."""
+class Admission(NamedTuple):
+    """Which epochs are remembered.
+
+    Attributes:
+      rule: "sharpest", Algorithm 1; "latest", every epoch in the place of the oldest
+        (with one entry MUFusion's memory of the previous epoch).
+      first_epoch: the first that can be, counted from 1.
+    """
+
+    rule: str = "sharpest"
+    first_epoch: int = 1
+
+
+PAPER = Admission()
+
+
+def replaced(admission: Admission, epochs: jax.Array, epoch_sharpness: jax.Array, epoch: jax.Array,
+             mean_sharpness: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Which of the K entries `epoch` of `mean_sharpness` would take (int32 []), and whether it does (bool [])."""
+    if admission.rule == "latest":
+        epoch_sharpness, mean_sharpness = epochs.astype(jnp.float32), jnp.asarray(epoch, jnp.float32)
     # An empty entry counts as −∞ and the first of them is taken; among equals the oldest epoch comes first.
     sharpness = jnp.where(epochs != EMPTY, epoch_sharpness, -jnp.inf)
     smallest = jnp.min(sharpness)
     age = jnp.where(sharpness == smallest, epochs, np.iinfo(np.int32).max)
-    return jnp.argmin(age), mean_sharpness > smallest
+    return jnp.argmin(age), (mean_sharpness > smallest) & (epoch >= admission.first_epoch)
 
 
 def swapper(place: jax.Array, admitted: jax.Array) -> Callable[[jax.Array, jax.Array], jax.Array]:
@@ -115,14 +135,15 @@ def swapper(place: jax.Array, admitted: jax.Array) -> Callable[[jax.Array, jax.A
     return lambda array, value: array.at[place].set(jnp.where(admitted, value, array[place]))
 
 
-def admit(bank: MemoryBank, epoch: jax.Array, mean_sharpness: jax.Array) -> tuple[MemoryBank, jax.Array]:
-    """Algorithm 1 at the end of `epoch`, whose planes lie in the free slot → bank, admitted?
+def admit(bank: MemoryBank, epoch: jax.Array, mean_sharpness: jax.Array, admission: Admission = PAPER
+          ) -> tuple[MemoryBank, jax.Array]:
+    """Algorithm 1 at the end of `epoch` (from 1 on), whose planes lie in the free slot → bank, admitted?
 
     While an entry is empty, the epoch takes it.  Then it replaces the entry of
     the smallest mean spatial frequency (the oldest of equals) if its own is
     larger.  (Line 8 of the printed algorithm, which adds it in any case, is a misprint.)
     """
-    worst, admitted = replaced(bank.epochs, bank.epoch_sharpness, mean_sharpness)
+    worst, admitted = replaced(admission, bank.epochs, bank.epoch_sharpness, epoch, mean_sharpness)
     swap = swapper(worst, admitted)
     new = dataclasses.replace(
         bank,

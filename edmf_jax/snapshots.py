@@ -54,10 +54,10 @@ def write(bank: SnapshotBank, patch_numbers: jax.Array, sharpness: jax.Array) ->
     return dataclasses.replace(bank, sharpness=bank.sharpness.at[patch_numbers].set(sharpness, mode="drop"))
 
 
-def admit(bank: SnapshotBank, params: Any, epoch: jax.Array, mean_sharpness: jax.Array
-          ) -> tuple[SnapshotBank, jax.Array]:
+def admit(bank: SnapshotBank, params: Any, epoch: jax.Array, mean_sharpness: jax.Array,
+          admission: memory.Admission = memory.PAPER) -> tuple[SnapshotBank, jax.Array]:
     """Algorithm 1 at the end of `epoch`, which ended with `params` → bank, admitted?  See `memory.admit`."""
-    worst, admitted = memory.replaced(bank.epochs, bank.epoch_sharpness, mean_sharpness)
+    worst, admitted = memory.replaced(admission, bank.epochs, bank.epoch_sharpness, epoch, mean_sharpness)
     swap = memory.swapper(worst, admitted)
     new = dataclasses.replace(
         bank,

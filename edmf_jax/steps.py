@@ -11,7 +11,7 @@ from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, PartitionSpec
 
 from edmf_jax import memory, snapshots
-from edmf_jax.focus import focus_masks, spatial_frequency
+from edmf_jax.focus import emphasise, focus_masks, spatial_frequency
 from edmf_jax.losses import Coefficients, LossReport, source_score, total_loss
 from edmf_jax.model import FusionNet
 from edmf_jax.patches import Layout
@@ -29,6 +29,12 @@ class Recipe(NamedTuple):
     layout: Layout
     steps_per_call: int = 1
     memory_kind: str = "images"  # or "host", "snapshots"
+    admission: memory.Admission = memory.PAPER
+    ratios: str = "adaptive"  # see losses.RATIOS
+    activity: str = "spatial-frequency"  # see focus.ACTIVITIES
+    detail_gain: float = 0.0  # see focus.emphasise
+    detail_floor: float = 0.0
+    swap: bool = False  # whether the sources change places, see `swapped`
 
 
 def cut_patches(sources: Sources, places: jax.Array, patch_px: int) -> jax.Array:
@@ -38,6 +44,14 @@ def cut_patches(sources: Sources, places: jax.Array, patch_px: int) -> jax.Array
         return jax.lax.dynamic_slice(sources.atlas, (0, corner[0], corner[1]), (2, patch_px, patch_px))
 
     return jax.vmap(cut)(sources.corners.at[places].get(mode="clip"))
+
+
+def swapped(planes: jax.Array, places: jax.Array, epoch: jax.Array) -> jax.Array:
+    """Sources `[B, 2, H, W]` at `places` [B], the first and the second exchanged for half of the places.
+
+    The other half in the next epoch, so that the network sees every patch both ways round.
+    """
+    return jnp.where(((places + epoch) % 2 == 1)[:, None, None, None], planes[:, ::-1], planes)
 
 
 def recall(recipe: Recipe, bank, places: jax.Array, planes: jax.Array, streamed: jax.Array | None
@@ -89,13 +103,17 @@ def device_step(recipe: Recipe, state: TrainState, sources: Sources, order: jax.
     batch = jax.lax.dynamic_index_in_dim(order, state.step % recipe.layout.steps_per_epoch, keepdims=False)
     weight = (batch < sources.used.shape[0]).astype(jnp.float32)
     planes = memory.dequantise(cut_patches(sources, batch, recipe.patch_px))
-    masks = jnp.stack(focus_masks(planes[:, 0], planes[:, 1], recipe.window_px), axis=1)
+    if recipe.swap:
+        planes = swapped(planes, batch, state.step // recipe.layout.steps_per_epoch)
+    masks = jnp.stack(focus_masks(planes[:, 0], planes[:, 1], recipe.window_px, recipe.activity), axis=1)
+    targets = emphasise(planes, recipe.detail_gain, recipe.detail_floor) if recipe.detail_gain else None
     remembered, scores = recall(recipe, state.bank, batch, planes, streamed)
     held = memory.held(state.bank)
 
     def loss(params):
         output = recipe.model.apply({"params": params}, jnp.moveaxis(planes, 1, -1))
-        report = total_loss(output, planes, masks, remembered, scores, held, recipe.coefficients)
+        report = total_loss(output, planes, masks, remembered, scores, held, recipe.coefficients, recipe.ratios,
+                            targets)
         return jnp.sum(weight * report.total), (output, report)
 
     gradients, (output, report) = jax.grad(loss, has_aux=True)(state.params)
@@ -145,9 +163,9 @@ def device_epoch_end(recipe: Recipe, state: TrainState, sources: Sources):
     sharpness = jax.lax.psum(own, DEVICES) / recipe.layout.patches
     epoch = state.step // recipe.layout.steps_per_epoch
     if images:
-        bank, admitted = memory.admit(bank, epoch, sharpness)
+        bank, admitted = memory.admit(bank, epoch, sharpness, recipe.admission)
     else:
-        bank, admitted = snapshots.admit(bank, state.params, epoch, sharpness)
+        bank, admitted = snapshots.admit(bank, state.params, epoch, sharpness, recipe.admission)
     report = {"sharpness": sharpness, "admitted": admitted, "held_epochs": bank.epochs}
     return dataclasses.replace(state, bank=bank), report
 

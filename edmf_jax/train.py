@@ -26,6 +26,7 @@ from edmf_jax.patches import Layout
 from edmf_jax.profiling import Profile
 from edmf_jax.state import TrainState, shardings, with_images
 from edmf_jax.steps import Recipe
+from edmf_jax.weights import load_weights
 from edmf_jax.workdir import MetricsLog, SilentLog, open_workdir, read_run, write_run
 
 ACCELERATOR_STEPS_PER_CALL = 16
@@ -84,6 +85,12 @@ def make_recipe(config: ConfigDict, layout: Layout, memory_kind: str = "images")
         # A bank in host memory is streamed step by step.
         steps_per_call=1 if memory_kind == "host" else config.train.steps_per_call or default_steps_per_call(),
         memory_kind=memory_kind,
+        admission=memory.Admission(config.memory.admission, config.memory.first_epoch),
+        ratios=loss.ratios,
+        activity=config.focus.activity,
+        detail_gain=loss.detail_gain,
+        detail_floor=loss.detail_floor,
+        swap=config.data.swap,
     )
 
 
@@ -173,12 +180,28 @@ def initial_state(run: Run) -> TrainState:
     """Fresh parameters from the seed and an empty memory, in logical layout."""
     config, recipe = run.config, run.recipe
     params = init_params(recipe.model, jax.random.key(config.seed))
+    if config.train.init:
+        params = jax.tree.map(lambda drawn, given: jnp.asarray(given, drawn.dtype), params, initial_params(config))
     places, remembered = recipe.layout.places, config.memory.slots
     if recipe.memory_kind == "snapshots":
         bank = snapshots.init_snapshots(params, places, remembered)
     else:
         bank = memory.init_bank(places, remembered, config.data.patch_px)
     return TrainState(jnp.zeros((), jnp.int32), params, recipe.optimizer.init(params), bank)
+
+
+def initial_params(config: ConfigDict) -> dict:
+    """The parameters of `train.init`, NumPy arrays.
+
+    Raises:
+      UserError: it is not of this network; MissingFileError: there are none of that name.
+    """
+    weights = load_weights(config.train.init)
+    width = weights.config["model"]["width"]
+    if width != config.model.width:
+        raise UserError(f"train.init={config.train.init}: these are weights of model.width={width}, and model.width="
+                        f"{config.model.width} is asked for; set --config.model.width={width}")
+    return weights.params
 
 
 def start(run: Run, checkpoints: Checkpoints, log: Callable[[str], None]) -> TrainState:

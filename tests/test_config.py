@@ -75,3 +75,15 @@ def test_files_are_found_or_named(tmp_path):
     (tmp_path / "empty.py").write_text("x = 1\n")
     with pytest.raises(UserError, match="defines no function get_config"):
         load_config(str(tmp_path / "empty.py"))
+
+
+@pytest.mark.parametrize(("override", "message"), [
+    ("memory.admission=best", "must be sharpest or latest"),
+    ("memory.first_epoch=0", "counted from 1"),
+    ("focus.activity=vgg", "one of spatial-frequency, gradient"),
+    ("loss.ratios=fixed", "one of adaptive, equal, none"),
+    ("loss.detail_gain=-1", "must not be negative"),
+])
+def test_fields_of_the_ablations_are_checked(override, message):
+    with pytest.raises(UserError, match=message):
+        check_config(load_config("edmf.py", [f"--config.{override}"]))

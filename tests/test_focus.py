@@ -85,3 +85,27 @@ def test_jitted_is_eager_and_batches_do_not_mix(rng):
     np.testing.assert_allclose(jax.jit(focus.local_spatial_frequency)(planes), batched, rtol=1e-5)
     for plane, expected in zip(planes, batched, strict=True):
         np.testing.assert_allclose(local_sf(plane, 19), expected, rtol=1e-5)
+
+
+def test_the_gradient_activity_finds_the_sharp_side_too_and_equals_scipy(rng):
+    sharp = rng.random((40, 60)).astype(np.float32)
+    blurred = ndimage.gaussian_filter(sharp, 2)
+    both = np.where(np.arange(60) < 30, sharp, blurred), np.where(np.arange(60) < 30, blurred, sharp)
+    mask_a, _ = focus.focus_masks(*both, 7, activity="gradient")
+    assert mask_a[:, :22].min() == 1
+    assert mask_a[:, 38:].max() == 0
+    expected = ndimage.uniform_filter(np.abs(ndimage.laplace(sharp, mode="mirror")), 7, mode="mirror")
+    np.testing.assert_allclose(focus.local_gradient(sharp, 7), expected, rtol=1e-4)
+    assert float(focus.local_gradient(jnp.full((20, 20), 0.3), 7).max()) < 1e-6
+
+
+def test_emphasis_equals_scipy_and_leaves_weak_detail_and_constants_alone(rng):
+    plane = (0.3 + 0.4 * rng.random((30, 41))).astype(np.float32)
+    detail = plane - ndimage.gaussian_filter(plane, 1, radius=3, mode="mirror")
+    expected = plane + 0.5 * np.sign(detail) * np.maximum(np.abs(detail) - 0.02, 0)
+    np.testing.assert_allclose(focus.emphasise(plane, 0.5, 0.02), expected, atol=1e-6)
+    np.testing.assert_array_equal(focus.emphasise(plane, 0.5, 1.0), plane)
+    np.testing.assert_allclose(focus.emphasise(jnp.full((9, 9), 0.3), 0.5, 0.0), 0.3, atol=1e-6)
+    extreme = (rng.random((20, 20)) > 0.5).astype(np.float32)
+    assert float(focus.emphasise(extreme, 2.0, 0.0).min()) >= 0
+    assert float(focus.emphasise(extreme, 2.0, 0.0).max()) <= 1

@@ -9,8 +9,8 @@ from conftest import ROOT
 # From the top; what shares a line may not import its neighbours unless named in SAME_LAYER.
 LAYERS = [
     "main",
-    "commands_evaluate commands_report",
-    "demo benchmark",
+    "commands_evaluate commands_report commands_experiment",
+    "demo benchmark experiment",
     "train evaluate report export",
     "loop",
     "report_html",

@@ -172,3 +172,31 @@ def test_patches_of_a_batch_do_not_mix(batch):
         one = slice(i, i + 1)
         alone = losses.total_loss(output[one], planes[one], masks[one], remembered[one], args[0][one], *args[1:]).total
         np.testing.assert_allclose(alone[0], whole[i], rtol=1e-5)
+
+
+def test_ratios_of_figure_14(batch):
+    output, planes, masks, remembered = batch
+    held = jnp.array([True, False, True, False])
+
+    def report(ratios):
+        return losses.total_loss(output, planes, masks, remembered, jnp.zeros((3, 4)), held, Coefficients(), ratios)
+
+    none, equal = report("none"), report("equal")
+    np.testing.assert_array_equal(none.ratio, 1)
+    np.testing.assert_array_equal(none.memory_ratios, np.tile([1, 0, 1, 0], (3, 1)))
+    np.testing.assert_allclose(equal.ratio, 0.2, rtol=1e-6)
+    np.testing.assert_allclose(equal.total, 0.2 * none.total, rtol=1e-5)
+
+
+def test_targets_take_the_sources_place_in_the_current_loss_alone(batch):
+    output, planes, masks, remembered = batch
+    args = remembered, jnp.zeros((3, 4)), jnp.ones(4, bool), Coefficients()
+    plain = losses.total_loss(output, planes, masks, *args)
+    same = losses.total_loss(output, planes, masks, *args, targets=planes)
+    jax.tree.map(np.testing.assert_array_equal, plain, same)
+    targets = jnp.clip(planes + 0.1, 0, 1)
+    moved = losses.total_loss(output, planes, masks, *args, targets=targets)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), moved.current,
+                 losses.current_loss(output, targets, masks))
+    jax.tree.map(np.testing.assert_array_equal, moved.memory, plain.memory)
+    np.testing.assert_array_equal(moved.score, plain.score)

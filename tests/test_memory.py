@@ -103,3 +103,25 @@ def test_bank_bytes_is_what_init_takes():
     bank = memory.init_bank(7, 4, 16)
     assert memory.bank_bytes(7, 4, 16) == bank.images.nbytes + bank.scores.nbytes + bank.sharpness.nbytes
     assert memory.bank_bytes(106_250, 4, 256) / 1e9 == pytest.approx(34.8, abs=0.05)
+
+
+def play(scores, admission, slots=2):
+    """The epochs that are remembered after each, of epochs of the given mean SF."""
+    bank = memory.init_bank(1, slots, 2)
+    for epoch, score in enumerate(scores, 1):
+        bank = write(bank, jnp.array([0]), jnp.full((1, 2, 2), epoch, jnp.uint8), jnp.ones(1), jnp.ones(1))
+        bank, _ = memory.admit(bank, epoch, jnp.float32(score), admission)
+        images, _ = read(bank, jnp.array([0]))
+        held = [int(e) for e in bank.epochs]
+        assert [int(p[0, 0]) for p, e in zip(images[0], held) if e != memory.EMPTY] == [e for e in held if e > 0]
+        yield {e for e in held if e != memory.EMPTY}
+
+
+def test_the_latest_epochs_are_remembered_however_dull():
+    assert list(play([3.0, 2.0, 1.0, 0.0], memory.Admission("latest"))) == [{1}, {1, 2}, {2, 3}, {3, 4}]
+    assert list(play([3.0, 2.0, 1.0], memory.Admission("latest"), slots=1)) == [{1}, {2}, {3}]
+
+
+def test_epochs_before_the_first_are_not_remembered():
+    assert list(play([9.0, 8.0, 1.0, 2.0, 0.5], memory.Admission(first_epoch=3))) == [set(), set(), {3}, {3, 4}, {3, 4}]
+    assert list(play([1.0, 1.0, 1.0], memory.Admission("latest", 2))) == [set(), {2}, {2, 3}]

@@ -342,3 +342,13 @@ def test_luma_levels_are_exact():
     assert luma_levels(grey) is grey
     with pytest.raises(ValueError, match="uint16"):
         luma_levels(grey.astype(np.uint16))
+
+
+def test_swapped_exchanges_half_the_pairs_and_the_others_an_epoch_later(rng):
+    planes = jnp.asarray(rng.random((5, 2, 3, 4)), jnp.float32)
+    places = jnp.array([0, 1, 2, 3, 6])
+    even, odd = (np.asarray(steps.swapped(planes, places, epoch)) for epoch in (0, 1))
+    for i, place in enumerate(places):
+        there, other = (odd, even) if place % 2 else (even, odd)
+        np.testing.assert_array_equal(there[i], planes[i])
+        np.testing.assert_array_equal(other[i], planes[i, ::-1])

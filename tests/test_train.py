@@ -231,6 +231,17 @@ def test_a_checkpoint_is_what_was_saved_even_if_the_state_is_overwritten_at_once
     checkpoints.close()
 
 
+def test_a_run_starts_from_given_weights(run, data_dir, tmp_path):
+    export_run(run[0], tmp_path / "weights")
+    config = tiny_config(data_dir, train__init=str(tmp_path / "weights"), train__learning_rate=1e-9, train__epochs=1)
+    final = train(config, tmp_path / "w", log=lambda line: None)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), jax.device_get(final.params),
+                 load_weights(tmp_path / "weights").params)
+    config.model.width = 8
+    with pytest.raises(UserError, match=r"weights of model.width=16, and model.width=8 .*--config.model.width=16"):
+        train(config, tmp_path / "v", log=lambda line: None)
+
+
 def test_profile_and_tensorboard(data_dir, tmp_path):
     lines = []
     train(tiny_config(data_dir, train__epochs=2), tmp_path, profile_steps=3, tensorboard=True, log=lines.append)

@@ -1,0 +1,171 @@
+"""Ablations: one training per arm and seed, all on the same budget, and one table (Table 3 and Fig. 14).
+
+    WORKDIR/experiment.json        what is run: arms, seeds, patches, the configuration they share
+    WORKDIR/ARM-seedN/             a run of `train`, and its parameters in `weights/`
+    WORKDIR/scores/                the `evaluate` of all that is done
+    WORKDIR/table.md, table.csv    means over pairs, then over seeds
+
+Every arm and seed is written as it ends; stopped at any moment, the same call goes on.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from edmf_jax.config import differences, to_json
+from edmf_jax.errors import UserError
+from edmf_jax.evaluate import evaluate
+from edmf_jax.export import export_run
+from edmf_jax.files import replace_file
+from edmf_jax.summary import Summary
+from edmf_jax.train import train
+
+_CALIBRATION_STEPS = 40
+_WARM_STEPS = 20  # of these: compiling, and the first calls
+
+
+class Arm(NamedTuple):
+    """A row of the table: its name, what it stands for, and the fields in which it differs from the paper's."""
+
+    name: str
+    about: str
+    fields: Mapping[str, Any]
+
+
+_PREVIOUS = {"memory.slots": 1, "memory.admission": "latest"}
+_GRADIENT = {"focus.activity": "gradient"}
+TABLE_3 = (
+    Arm("baseline", "Table 3: memory of the previous epoch, gradient activity", _PREVIOUS | _GRADIENT),
+    Arm("memory", "Table 3: memory of the four sharpest epochs, gradient activity", _GRADIENT),
+    Arm("activity", "Table 3: memory of the previous epoch, spatial frequency", _PREVIOUS),
+    Arm("both", "Table 3 and Fig. 14, third group: the paper's, adaptive ratios", {}),
+    Arm("no-ratios", "Fig. 14, first group: no ratios", {"loss.ratios": "none"}),
+    Arm("equal-ratios", "Fig. 14, second group: all ratios 0.2", {"loss.ratios": "equal"}),
+)
+EXPERIMENTS = {"table3": TABLE_3}
+"""Name on the command line → arms."""
+
+
+def run_experiment(name: str, config: ConfigDict, workdir: str | Path, *, budget_minutes: float | None = None,
+                   seeds: int = 1, test_split: str = "train[95%:]", log: Callable[[str], None] = print) -> Path:
+    """Trains and scores every arm of an experiment; returns the path of its table.
+
+    Args:
+      name: one of `EXPERIMENTS`.
+      config: what the arms share; an arm sets its own fields.
+      workdir: made where absent; goes on with what is in it.
+      budget_minutes: of training, for each arm and seed: sets `data.patches`, the same for all, by timing some
+        steps here.  None: `data.patches` as it is.
+      seeds: arms are trained with the seeds 0 … seeds − 1.
+      test_split: of the data set, for the scores; none of its pairs may be in `config.data.split`.
+      log: takes the lines meant for a person.
+
+    Raises:
+      UserError: an unknown name, a budget too small for one step an epoch; `workdir` holds another experiment.
+      Interrupted: the same call goes on.
+    """
+    if name not in EXPERIMENTS:
+        raise UserError(f"experiment {name!r} is unknown; use one of {', '.join(EXPERIMENTS)}")
+    if seeds < 1 or (budget_minutes is not None and budget_minutes <= 0):
+        raise UserError(f"--seeds={seeds} and --budget={budget_minutes} must be positive")
+    folder = Path(workdir).absolute()
+    plan = _plan(name, config, folder, budget_minutes, test_split, log)
+    config = config.copy_and_resolve_references()
+    config.data.patches = plan["patches"]
+    done = []
+    # All arms with the first seed, then all with the second: stopped early, there is a whole table.
+    for seed in range(seeds):
+        for arm in EXPERIMENTS[name]:
+            weights = _train_arm(arm, seed, config, folder, log)
+            done.append(f"{arm.name}, seed {seed}={weights}")
+            summary = evaluate(config.data.dataset, done, folder / "scores", split=test_split, gray=True,
+                               data_dir=config.data.data_dir or None, allow_missing=config.data.allow_missing, log=log)
+            _write_tables(EXPERIMENTS[name], summary, plan, folder)
+    return folder / "table.md"
+
+
+def _plan(name: str, config: ConfigDict, folder: Path, budget_minutes: float | None, test_split: str,
+          log: Callable[[str], None]) -> dict[str, Any]:
+    """What `experiment.json` says; written at the first call.
+
+    Raises:
+      UserError: it is another experiment's.
+    """
+    path, wanted = folder / "experiment.json", json.loads(to_json(config))
+    if path.is_file():
+        plan = json.loads(path.read_text())
+        # The number of patches may have come from a budget; the plan's holds.
+        different = [d for d in differences(config, plan["config"]) if not d.startswith(("data.patches ", "seed "))]
+        if (plan["name"], plan["test_split"]) != (name, test_split) or different:
+            raise UserError(f"--workdir={folder} holds another experiment: {plan['name']} on {plan['test_split']}"
+                            f"{'; ' + ', '.join(different) if different else ''}; choose another folder")
+        log(f"going on with {plan['patches']} patches an arm")
+        return plan
+    folder.mkdir(parents=True, exist_ok=True)
+    patches = config.data.patches
+    if budget_minutes is not None:
+        patches = _affordable_patches(config, folder / "calibration", 60 * budget_minutes)
+        log(f"{budget_minutes:g} minutes an arm: {patches} patches in each of {config.train.epochs} epochs")
+    plan = {"name": name, "patches": patches, "budget_minutes": budget_minutes, "test_split": test_split,
+            "arms": [arm._asdict() for arm in EXPERIMENTS[name]], "config": wanted}
+    replace_file(path, (json.dumps(plan, indent=2) + "\n").encode())
+    return plan
+
+
+def _affordable_patches(config: ConfigDict, folder: Path, seconds: float) -> int:
+    """How many patches an epoch may have, by the time of some steps of the paper's arm."""
+    trial = config.copy_and_resolve_references()
+    trial.data.patches = _CALIBRATION_STEPS * config.train.batch
+    trial.train.epochs = trial.train.decay_epochs = 1
+    trial.train.log_every_steps = _CALIBRATION_STEPS - _WARM_STEPS
+    train(trial, folder, log=lambda line: None)
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    rate = [row["patches_per_second"] for row in rows if row.get("patches_per_second")][-1]
+    batches = int(seconds * rate / config.train.epochs / config.train.batch)
+    if batches < 1:
+        raise UserError(f"--budget={seconds / 60:g}: an epoch of one step takes longer ({rate:.2f} patches a second "
+                        "here); give more minutes, or a smaller data.patch_px or train.batch")
+    return batches * config.train.batch
+
+
+def _train_arm(arm: Arm, seed: int, config: ConfigDict, folder: Path, log: Callable[[str], None]) -> Path:
+    """The parameters of one arm and seed, trained where they are not there yet."""
+    run = folder / f"{arm.name}-seed{seed}"
+    weights = run / "weights"
+    if not weights.is_dir():
+        log(f"{arm.name}, seed {seed}: {arm.about}")
+        own = config.copy_and_resolve_references()
+        own.seed = seed
+        own.update_from_flattened_dict(arm.fields)
+        train(own, run, log=log)
+        export_run(run, weights)
+    return weights
+
+
+def _write_tables(arms: Sequence[Arm], summary: Summary, plan: Mapping[str, Any], folder: Path) -> None:
+    """The table of what is scored: a row an arm, mean over its seeds ± half their range where there are several."""
+    metrics = [metric["name"] for metric in summary.metrics]
+    means = {arm.name: [[summary.intervals[entry["name"]][metric].mean for metric in metrics]
+                        for entry in summary.methods if entry["name"].startswith(f"{arm.name}, seed ")]
+             for arm in arms}
+    means = {name: np.array(rows) for name, rows in means.items() if rows}
+    lines = [f"{plan['patches']} patches in each of {plan['config']['train']['epochs']} epochs, "
+             f"{summary.about['count']} pairs of {plan['test_split']}; mean over the seeds ± half their range", "",
+             "| arm | seeds | " + " | ".join(metrics) + " |", "| --- | ---: |" + " ---: |" * len(metrics)]
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(["arm", "seed", *metrics])
+    for name, rows in means.items():
+        cells = [f"{mean:.3f}" + (f" ± {spread:.3f}" if len(rows) > 1 else "")
+                 for mean, spread in zip(rows.mean(0), np.ptp(rows, axis=0) / 2)]
+        lines.append(f"| {name} | {len(rows)} | " + " | ".join(cells) + " |")
+        writer.writerows([name, seed, *row] for seed, row in enumerate(rows.tolist()))
+    lines += ["", *(f"- **{arm.name}**: {arm.about}" for arm in arms if arm.name in means)]
+    replace_file(folder / "table.md", ("\n".join(lines) + "\n").encode())
+    replace_file(folder / "table.csv", table.getvalue().encode())

@@ -1,0 +1,98 @@
+"""Ablations: every arm trained and scored on the same budget, resumed, and its table."""
+
+import csv
+import json
+
+import pytest
+from runs import tiny_config
+
+from edmf_jax import experiment
+from edmf_jax.errors import UserError
+from edmf_jax.experiment import Arm, run_experiment
+
+ARMS = (Arm("paper", "as it is", {}), Arm("latest", "the previous epoch", {"memory.slots": 1,
+                                                                        "memory.admission": "latest"}))
+
+
+@pytest.fixture
+def arms(monkeypatch):
+    monkeypatch.setitem(experiment.EXPERIMENTS, "table3", ARMS)
+
+
+def tiny(data_dir, **fields):
+    return tiny_config(data_dir, train__epochs=1, **fields)
+
+
+def test_arms_of_table_3_change_known_fields_and_differ():
+    from edmf_jax.config import check_config, field_names, load_config
+
+    config = load_config("ablation.py")
+    seen = []
+    for arm in experiment.TABLE_3:
+        assert set(arm.fields) <= set(field_names(config))
+        own = config.copy_and_resolve_references()
+        own.update_from_flattened_dict(arm.fields)
+        check_config(own)
+        seen.append(own.to_json())
+    assert len(set(seen)) == len(experiment.TABLE_3)
+    assert seen[[arm.name for arm in experiment.TABLE_3].index("both")] == config.to_json()
+
+
+def test_every_arm_and_seed_is_in_the_table_and_stopped_it_goes_on(arms, data_dir, tmp_path, monkeypatch):
+    config, trained, train = tiny(data_dir), [], experiment.train
+
+    def spied(config, workdir, **options):
+        if len(trained) == 2 and not stopped:  # both arms of the first seed are done
+            stopped.append(True)
+            raise KeyboardInterrupt
+        trained.append((workdir.name, config.seed, config.memory.admission))
+        return train(config, workdir, **options)
+
+    stopped = []
+    monkeypatch.setattr(experiment, "train", spied)
+    run = {"seeds": 2, "test_split": "train[75%:]", "log": lambda line: None}
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment("table3", config, tmp_path, **run)
+    assert "| paper | 1 |" in (tmp_path / "table.md").read_text()
+    path = run_experiment("table3", config, tmp_path, **run)
+    assert trained == [("paper-seed0", 0, "sharpest"), ("latest-seed0", 0, "latest"),
+                       ("paper-seed1", 1, "sharpest"), ("latest-seed1", 1, "latest")]
+    text = path.read_text()
+    assert "| paper | 2 |" in text and "| latest | 2 |" in text and " ± " in text
+    with open(tmp_path / "table.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["arm"], row["seed"]) for row in rows] == [("paper", "0"), ("paper", "1"), ("latest", "0"),
+                                                          ("latest", "1")]
+    assert rows[0]["SSIM"] != rows[1]["SSIM"]
+    with pytest.raises(UserError, match=r"holds another experiment.*learning_rate"):
+        run_experiment("table3", tiny(data_dir, train__learning_rate=5e-4), tmp_path, **run)
+
+
+def test_a_budget_sets_the_number_of_patches_the_same_for_all(arms, data_dir, tmp_path, monkeypatch):
+    ran = []
+
+    def fake_train(config, workdir, **options):
+        workdir.mkdir(parents=True)
+        ran.append((config.data.patches, config.train.epochs))
+        row = {"step": 20, "patches_per_second": 10.0}
+        (workdir / "metrics.jsonl").write_text(json.dumps({"step": 10, "patches_per_second": None}) + "\n"
+                                               + json.dumps(row) + "\n")
+        if workdir.name != "calibration":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(experiment, "train", fake_train)
+    config = tiny(data_dir)
+    with pytest.raises(KeyboardInterrupt):
+        run_experiment("table3", config, tmp_path / "w", budget_minutes=0.5, log=lambda line: None)
+    # 30 s at 10 patches a second in one epoch, in whole batches of 4.
+    assert ran[1:] == [(300, 1)]
+    assert json.loads((tmp_path / "w" / "experiment.json").read_text())["patches"] == 300
+    with pytest.raises(UserError, match=r"--budget=0.0001: an epoch of one step takes longer"):
+        run_experiment("table3", config, tmp_path / "v", budget_minutes=1e-4, log=lambda line: None)
+
+
+def test_mistakes_are_named(data_dir, tmp_path):
+    with pytest.raises(UserError, match="'table9' is unknown; use one of table3"):
+        run_experiment("table9", tiny(data_dir), tmp_path)
+    with pytest.raises(UserError, match="--seeds=0"):
+        run_experiment("table3", tiny(data_dir), tmp_path, seeds=0)
