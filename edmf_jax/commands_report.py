@@ -11,11 +11,20 @@ def add_command(command: Callable[..., argparse.ArgumentParser]) -> None:
     sub.add_argument("-o", "--output", metavar="FILE", help="default: W/report.html")
     sub.add_argument("--images", type=int, default=12, metavar="N",
                      help="show the pictures of N pairs, half of them the most telling (default: 12; 0: none)")
+    sub.add_argument("--sheet", metavar="FILE", help="instead of the page: enlarged cut-outs as one picture")
     sub.add_argument("--source", metavar="DIR-or-ZIP", help="the data set's published files, if they have moved")
     sub.add_argument("--data-dir", metavar="DIR", help="where TFDS keeps prepared data, if it has moved")
 
 
 def _report(args):
+    from edmf_jax.errors import UserError
     from edmf_jax.report import report
+    from edmf_jax.report_sheet import write_sheet
 
-    report(args.workdir, args.output, images=args.images, source=args.source, data_dir=args.data_dir)
+    options = {"images": args.images, "source": args.source, "data_dir": args.data_dir}
+    if args.sheet and args.output:
+        raise UserError(f"--sheet {args.sheet} is instead of the page; leave out --output {args.output}")
+    if args.sheet:
+        write_sheet(args.workdir, args.sheet, **options)
+    else:
+        report(args.workdir, args.output, **options)

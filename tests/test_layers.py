@@ -13,7 +13,7 @@ LAYERS = [
     "demo benchmark experiment",
     "train evaluate report export",
     "loop",
-    "report_html",
+    "report_html report_sheet",
     "report_data report_images report_plots",
     "workdir fusion methods scoring report_crops exporting",
     "tables",

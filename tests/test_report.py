@@ -15,9 +15,10 @@ from reports import METRICS, FakePairs, make_evaluation, make_scene
 
 from edmf_jax import main, report_data
 from edmf_jax import report as report_module
+from edmf_jax import report_sheet as sheet_module
 from edmf_jax.data import open_dataset
 from edmf_jax.errors import UserError
-from edmf_jax.images import write_image
+from edmf_jax.images import read_image, write_image
 from edmf_jax.pairs import Scene, open_pairs
 from edmf_jax.report import report
 from edmf_jax.report_crops import choose_crops
@@ -25,6 +26,7 @@ from edmf_jax.report_data import choose_pairs, open_sources, read
 from edmf_jax.report_html import render, to_script
 from edmf_jax.report_images import AMPLIFIED, LEVELS, difference, encode_pair, focus_mask, make_pictures
 from edmf_jax.report_plots import dot_plots, number, ticks
+from edmf_jax.sheet import GAP_PX, LABEL_PX
 
 NASTY = "<b>\"&'ü</script><!--"
 
@@ -323,3 +325,24 @@ def test_the_parts_are_in_the_package(tmp_path, scenes):
                                                         "start.js"}
     make_evaluation(tmp_path, ["m"], scenes, pictures=False)
     assert "{{" not in render(read(tmp_path), [])
+
+
+def test_the_sheet_has_every_cut_out_of_every_pair_enlarged(tmp_path, monkeypatch):
+    scenes = {str(i): make_scene(str(i), 150, 300, color=False) for i in range(1, 4)}
+    make_evaluation(tmp_path / "w", ["first", "second"], scenes)
+    monkeypatch.setattr(sheet_module, "open_sources", lambda *_, **__: FakePairs(scenes))
+    lines = []
+    path = sheet_module.write_sheet(tmp_path / "w", tmp_path / "sheet.png", images=2, log=lines.append)
+    picture = read_image(path)
+    side = sheet_module.ZOOM * sheet_module.SIDE_PX
+    cell = side + LABEL_PX + GAP_PX, side + GAP_PX
+    assert (picture.shape[1] - GAP_PX) // cell[1] == 4  # two sources, two methods
+    assert (picture.shape[0] - GAP_PX) // cell[0] >= 2 and lines == [f"sheet: {path} "
+                                                                    f"({path.stat().st_size / 1e6:.1f} MB)"]
+    tile = picture[GAP_PX + LABEL_PX :, GAP_PX:][:side, :side]
+    np.testing.assert_array_equal(tile[::2, ::2], tile[1::2, 1::2])  # every pixel twice as large
+    cut = tile[::2, ::2, 0]
+    sources = [scenes[name].a for name in scenes]
+    assert any((np.lib.stride_tricks.sliding_window_view(a, cut.shape) == cut).all((2, 3)).any() for a in sources)
+    with pytest.raises(UserError, match="no cut-out to show"):
+        sheet_module.write_sheet(tmp_path / "w", tmp_path / "none.png", images=0)
