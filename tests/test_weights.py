@@ -215,7 +215,7 @@ def test_missing_folders_and_unknown_names_say_how_to_get_weights(tmp_path):
     for name in (tmp_path / "gone", "no-such-name"):
         with pytest.raises(MissingFileError, match=r"`edmf export .*`edmf import-mufusion "):
             load_weights(name)
-    with pytest.raises(MissingFileError, match="none do yet"):
+    with pytest.raises(MissingFileError, match=r"ship with this version \(edmf\)"):
         load_pretrained("no-such-name")
 
 
@@ -231,6 +231,21 @@ def test_shipped_weights_are_found_by_name(params, tmp_path, monkeypatch):
     assert load_weights("edmf").name == load_pretrained("edmf").name == "edmf"
     with pytest.raises(MissingFileError, match=r"version \(edmf\)"):
         load_pretrained("../edmf")
+
+
+def test_the_shipped_weights_are_the_papers_network_and_fuse_a_pair():
+    shipped = load_pretrained("edmf")
+    assert shipped.config["model"] == {"width": 16, "dtype": "float32"}
+    assert sum(array.size for array in flatten(shipped.params).values()) == 139_121
+    # Stripes that only one source has in focus, in each half the other one.
+    stripes = 0.5 + 0.3 * np.tile(np.repeat([1.0, -1.0], 2), 24)[None, :] * np.ones((96, 1))
+    left = np.arange(96)[None, :] < 48
+    a, b = np.where(left, stripes, 0.5), np.where(left, 0.5, stripes)
+    fused = np.asarray(shipped.model.apply({"params": shipped.params},
+                                           np.stack([a, b], -1)[None].astype(np.float32)))[0]
+    inner = np.s_[16:-16, 16:-16]
+    # Nearer to the truth than a quarter of the plain average's error.
+    assert np.abs(fused - stripes)[inner].mean() < 0.25 * np.abs((a + b) / 2 - stripes)[inner].mean()
 
 
 @pytest.mark.parametrize("format", FORMATS)
