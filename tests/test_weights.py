@@ -244,7 +244,7 @@ def test_the_shipped_weights_are_the_papers_network_and_fuse_a_pair():
     fused = np.asarray(shipped.model.apply({"params": shipped.params},
                                            np.stack([a, b], -1)[None].astype(np.float32)))[0]
     inner = np.s_[16:-16, 16:-16]
-    # A guard against untrained or mixed-up arrays, not a score: less than half of the plain average's error (measured 0.37).
+    # A guard against untrained or mixed-up arrays, not a score: less than half of the plain average's error.
     assert np.abs(fused - stripes)[inner].mean() < 0.5 * np.abs((a + b) / 2 - stripes)[inner].mean()
 
 
