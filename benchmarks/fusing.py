@@ -37,7 +37,7 @@ def size_row(weights: Weights, megapixels: int, size: tuple[int, int], repeats: 
 
     def fuse() -> np.ndarray:
         if whole:
-            return edmf_jax.fuse([a, b], weights=weights)
+            return edmf_jax.fuse([a, b], weights=weights, preset="paper")
         return fuse_levels(weights.model, weights.params, a, b)
 
     # The larger, the fewer: a large picture takes long and varies little.

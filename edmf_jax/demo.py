@@ -36,7 +36,7 @@ def demo(workdir: str | Path, *, source: str | None = None, allow_missing: bool 
     export_run(folder / "run", folder / "weights")
 
     pair = first_pair(builder, "test")
-    fused = fuse([pair["source_a"], pair["source_b"]], weights=folder / "weights")
+    fused = fuse([pair["source_a"], pair["source_b"]], weights=folder / "weights", preset="paper")
     pictures = {"sources' average": average(pair), "fused": fused}
     write_image(folder / "fused.png", fused)
     write_image(folder / "sheet.png", make_sheet(pair, fused))

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from edmf_jax.errors import UserError
@@ -36,3 +36,24 @@ def replace_file(path: Path, data: bytes | memoryview) -> None:
             os.replace(temporary, target)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def check_new(path: str | os.PathLike, sources: Sequence[str | os.PathLike] = (), force: bool = False) -> None:
+    """Refuses to write over what is there.
+
+    Args:
+      sources: files that are read, which not even `force` may overwrite, whatever name leads to them.
+      force: write over any other file.
+
+    Raises:
+      UserError: `path` is one of the sources; it exists and `force` is not given; its folder takes no files.
+    """
+    for source in sources:
+        if os.path.exists(path) and os.path.exists(source) and os.path.samefile(path, source):
+            raise UserError(f"{path}: this is one of the sources, which would be overwritten; name another file")
+    if os.path.lexists(path) and not force:
+        raise UserError(f"{path}: already there, and not overwritten; name another file, or use --force")
+    folder = Path(path).parent
+    if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f"{path}: the folder {folder} cannot be written to; check its permissions, or choose another "
+                        "folder")

@@ -1,29 +1,37 @@
-"""Two photographs of one scene, focused at different depths → one that is sharp in both (preset "paper").
+"""Photographs of one scene, focused at different depths → one that is sharp in all of them.
 
-NOTES, Method 1: the network fuses the two Y channels, chroma is fused by its
-distance from neutral, the result has the size and the dtype of the sources.
+Preset "photo" is `edmf_jax.photo`: any number of hand-held shots, registered, brought
+to one exposure, fused in tiles.
 
-The whole picture goes through the network in one piece.  That takes about 1 kB of
-memory per pixel with the paper's network (`model.width` 16) and 2 kB with MUFusion's
-(32), measured on CPU: 10 to 20 GB for 10 megapixels.  Each new size is compiled once, in seconds.
+Preset "paper" is NOTES, Method 1, for two registered shots: the network fuses the two
+Y channels, chroma is fused by its distance from neutral, the result has the size and the
+dtype of the sources.  The whole picture goes through the network in one piece.  That takes
+about 1 kB of memory per pixel with the paper's network (`model.width` 16) and 2 kB with
+MUFusion's (32), measured on CPU: 10 to 20 GB for 10 megapixels.  Each new size is compiled once, in seconds.
 """
 
 import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from edmf_jax import photo
 from edmf_jax.color import fuse_chroma, rgb_to_ycbcr, ycbcr_to_rgb
-from edmf_jax.errors import UserError
-from edmf_jax.images import check_target, read_image, write_image
+from edmf_jax.errors import MissingFileError, UserError
+from edmf_jax.files import check_new
+from edmf_jax.images import check_target, write_image
+from edmf_jax.maps import write_map
+from edmf_jax.metadata import check_fits
 from edmf_jax.model import MIN_SIDE_PX, FusionNet, fuse_luma
-from edmf_jax.weights import HOW_TO_GET_SOME, Weights, load_weights
+from edmf_jax.photographs import inspect_all, read_shot
+from edmf_jax.weights import HOW_TO_GET_SOME, Weights, load_pretrained, load_weights
 
-PRESETS = ("paper",)
+PRESETS = ("photo", "paper")
+SHIPPED = "edmf"  # the weights that are used where none are named
 
 
 def fuse_planes(model: FusionNet, params: dict, image_a: jax.Array, image_b: jax.Array) -> jax.Array:
@@ -50,66 +58,131 @@ def _fuse_samples(model: FusionNet, params: dict, image_a: jax.Array, image_b: j
     return jnp.round(fused * full).astype(image_a.dtype)
 
 
-def fuse(images: Sequence[np.ndarray], *, weights: Weights | str | os.PathLike | None = None,
-         preset: str = "paper") -> np.ndarray:
-    """Fuses two pictures of the same size, registered to each other.
+def fuse(images: Sequence[np.ndarray], weights: Weights | str | os.PathLike | None = None, preset: str = "photo", *,
+         align: str | None = None, model: str | None = None, exposure: str | None = None,
+         crop: bool | None = None, progress: Callable[[str, float], None] | None = None) -> np.ndarray:
+    """Fuses photographs of one scene, focused at different depths.
 
     Args:
-      images: two arrays of one shape and dtype, order A, B: `[H, W]`, `[H, W, 1]` or `[H, W, 3]` RGB; uint8 or
-        uint16 over their full range, or floating point in [0, 1].  At least 16 × 16 px.
-      weights: `Weights`, or a folder or name for `load_weights`.  Give `Weights` to read them once for many pairs.
-      preset: "paper", the only one so far.
+      images: arrays, the reference first: `[H, W]`, `[H, W, 1]` or `[H, W, 3]` RGB; uint8 or uint16 over their full
+        range, or floating point in [0, 1].  At least 16 × 16 px.  With preset "paper" two of one shape and dtype.
+      weights: `Weights`, or a folder or name for `load_weights`; None: those that ship with the package.  Give
+        `Weights` to read them once for many pictures.
+      preset: "photo", or "paper": two registered pictures in one piece, as published.
+      align, model, exposure, crop: preset "photo" only, see `photo.PhotoOptions`; None: its defaults.
+      progress: preset "photo" only: called with a few words and the share that is done, [0, 1].
 
     Returns:
-      An array of the sources' shape and dtype; of one channel where they have one (the network's Y, rounded).
-      Floating-point sources are computed in float32, whatever their dtype.
+      An array of the first image's dtype and channels, and of its size unless cropped.  Floating-point images are
+      computed in float32, whatever their dtype.
 
     Raises:
-      UserError: `images` are not two such arrays; no weights given; an unknown preset; too little memory.
+      UserError: `images` are not such arrays, or can't be registered with confidence; no weights given and none ship;
+        an unknown preset, or an option that it does not have; too little memory.
       MissingFileError: `weights` name nothing that exists.
     """
-    _check_preset(preset)
-    _check_count(len(images))
-    return _fuse_checked([np.asarray(image) for image in images], ["images[0]", "images[1]"], _resolve(weights))
+    options = _options(preset, len(images), align=align, model=model, exposure=exposure, crop=crop)
+    names = [f"images[{number}]" for number in range(len(images))]
+    images = [np.asarray(image) for image in images]
+    weights = resolve_weights(weights)
+    if options is None:
+        return _fuse_checked(images, names, weights)
+    return photo.fuse_photos(images, names, weights=weights, options=options, progress=progress).image
 
 
 def fuse_files(paths: Sequence[str | os.PathLike], out: str | os.PathLike, *,
-               weights: Weights | str | os.PathLike | None = None, preset: str = "paper") -> np.ndarray:
-    """`fuse` from two files, order A, B, to a third (see `read_image`, `write_image`); returns what was written.
+               weights: Weights | str | os.PathLike | None = None, preset: str = "photo", align: str | None = None,
+               model: str | None = None, exposure: str | None = None, crop: bool | None = None, force: bool = False,
+               save_map: str | os.PathLike | None = None,
+               progress: Callable[[str, float], None] | None = None) -> np.ndarray:
+    """`fuse` from files, the reference first, to another (see `read_shot`, `write_image`); returns what was written.
 
-    What is wrong with `out` is found before the work is done, and nothing is written on failure.
+    The result carries the reference's EXIF, colour profile and resolution.  What is wrong with the files is found
+    before the work is done, and nothing is written on failure.  With preset "photo" the shots are read when their
+    turn comes, so that a long bracket need not fit into memory.
+
+    Args:
+      force: overwrite `out` and `save_map`.
+      save_map: preset "photo" only: a PNG to write with the number of the shot that each pixel comes from.
 
     Raises:
-      UserError: as `fuse`, `read_image` and `write_image`; `out` is one of the sources.
+      UserError: as `fuse`, `read_shot` and `write_image`; a file to write is there already or is one of the sources;
+        shots that are one and the same, or whose colour profiles differ.
       MissingFileError: a source, the weights or the folder of `out` do not exist.
     """
-    _check_preset(preset)
-    _check_count(len(paths))
-    check_target(out)
-    weights = _resolve(weights)
-    images = [read_image(path) for path in paths]
-    for source in paths:
-        if Path(out).exists() and os.path.samefile(out, source):
-            raise UserError(f"{out}: this is one of the sources, which would be overwritten; name another file")
-    check_target(out, images[0].dtype)
-    fused = _fuse_checked(images, [str(path) for path in paths], weights)
-    write_image(out, fused)
+    options = _options(preset, len(paths), align=align, model=model, exposure=exposure, crop=crop)
+    names = [str(path) for path in paths]
+    _check_outputs(out, save_map, paths, preset, force)
+    weights = resolve_weights(weights)
+    metadata = inspect_all(paths, twins=options is None)[0]
+    first = read_shot(paths[0])
+    check_target(out, first.dtype)
+    check_fits(metadata, Path(out).suffix.lower(), first.ndim == 2, str(out))
+    if options is None:
+        fused = _fuse_checked([first, *map(read_shot, paths[1:])], names, weights)
+    else:
+        shots = [first, *(functools.partial(read_shot, path) for path in paths[1:])]
+        result = photo.fuse_photos(shots, names, weights=weights, options=options, progress=progress)
+        fused = result.image
+        if save_map is not None:
+            write_map(save_map, result.sources, names)
+    write_image(out, fused, metadata)
     return fused
 
 
-def _check_preset(preset: str) -> None:
+def _options(preset: str, count: int, **given):
+    """`PhotoOptions` of what is given, or None for preset "paper".
+
+    Raises:
+      UserError: an unknown preset, an option that it does not have, or another number of pictures than it takes.
+    """
+    given = {name: value for name, value in given.items() if value is not None}
     if preset not in PRESETS:
         raise UserError(f"preset {preset!r} is unknown; use one of {', '.join(PRESETS)}")
-
-
-def _check_count(count: int) -> None:
+    if preset == "photo":
+        if count < 2:
+            raise UserError(f"two or more pictures are fused, got {count}")
+        options = photo.PhotoOptions(**given)
+        options.check()
+        return options
+    if given:
+        name, value = next(iter(given.items()))
+        raise UserError(f'{name}={value!r} is for the preset "photo"; leave it out, or leave out the preset "paper"')
     if count != 2:
-        raise UserError(f"two pictures are fused, got {count}; more than two come with a later version")
+        raise UserError(f'the preset "paper" fuses two pictures, got {count}; the preset "photo" takes any number')
+    return None
 
 
-def _resolve(weights: Weights | str | os.PathLike | None) -> Weights:
+def _check_outputs(out: str | os.PathLike, save_map: str | os.PathLike | None, sources: Sequence[str | os.PathLike],
+                   preset: str, force: bool) -> None:
+    """What can be told of the files to write before any work."""
+    check_target(out)
+    check_new(out, sources, force)
+    if save_map is None:
+        return
+    if preset != "photo":
+        raise UserError(f'{save_map}: a map is made by the preset "photo"; leave it out, or leave out the preset '
+                        f"{preset!r}")
+    if check_target(save_map).suffix.lower() != ".png":
+        raise UserError(f"{save_map}: a map is a PNG; give it the suffix .png")
+    if os.path.abspath(save_map) == os.path.abspath(out):
+        raise UserError(f"{save_map}: the map and the picture would be one file; name another one")
+    check_new(save_map, sources, force)
+
+
+def resolve_weights(weights: Weights | str | os.PathLike | None) -> Weights:
+    """`weights` themselves, loaded, or the shipped ones.
+
+    Raises:
+      UserError: none are given and none ship; they need a mode that JAX is not in.
+      MissingFileError: they name nothing that exists.
+    """
     if weights is None:
-        raise UserError(f"weights: none given, and none ship with this version yet; {HOW_TO_GET_SOME}")
+        try:
+            weights = load_pretrained(SHIPPED)
+        except MissingFileError as error:
+            raise UserError("weights: none given, and none ship with this version yet; "
+                            f"{HOW_TO_GET_SOME}") from error
     if not isinstance(weights, Weights):
         weights = load_weights(weights)
     if weights.model.dtype == jnp.float64 and not jax.config.jax_enable_x64:

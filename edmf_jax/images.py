@@ -1,8 +1,9 @@
 """Files ↔ arrays: the edge where codecs live.
 
 A picture in memory is uint8 or uint16, `[H, W]` (single-channel) or `[H, W, 3]`
-RGB, upright: the EXIF orientation is applied when it is read, and no metadata is
-written.  Colour profiles are ignored: the numbers of the file are used as they are.
+RGB, upright: the EXIF orientation is applied when it is read.  The numbers of the
+file are used as they are: what they mean is in its colour profile, which is
+`metadata`'s, and is written with the result where the caller gives it.
 
 OpenCV decodes and encodes.  It is asked in memory, never by file name: from a file
 it turns a truncated JPEG into a grey lower half without a word, and on Windows it
@@ -11,28 +12,27 @@ cannot open names outside the code page.
 
 import contextlib
 import os
-import struct
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from edmf_jax.containers import check_claim, check_jpeg, check_png, kind_of, png_colour_type, tiff_tags
 from edmf_jax.errors import MissingFileError, UserError
 from edmf_jax.files import replace_file
+from edmf_jax.metadata import Metadata, check_fits, embed, for_result
+from edmf_jax.tiff import encode_tiff
 
 # Quality 95, and 4:4:4, which keeps the chroma at full resolution.
 _JPEG = (cv2.IMWRITE_JPEG_QUALITY, 95, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444)
 _LOSSLESS_WEBP = (cv2.IMWRITE_WEBP_QUALITY, 101)  # more than 100 is OpenCV's word for it
 # What `write_image` offers: suffix → encoder settings.
 _ENCODERS = {".png": (), ".tif": (), ".tiff": (), ".jpg": _JPEG, ".jpeg": _JPEG, ".webp": _LOSSLESS_WEBP, ".bmp": ()}
-_SUFFIXES_16_BIT = (".png", ".tif", ".tiff")
+WRITTEN_SUFFIXES = tuple(_ENCODERS)
+_TIFF_SUFFIXES = (".tif", ".tiff")
+_SUFFIXES_16_BIT = (".png", *_TIFF_SUFFIXES)
 
-# A JPEG marker is FF and a code.  FF 00 is a data byte, FF D0…D7 a restart inside a scan.
-_JPEG_END, _JPEG_SCAN = 0xD9, 0xDA
-_JPEG_WITHOUT_LENGTH = frozenset({0x00, 0x01, 0xFF, *range(0xD0, 0xDA)})
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_GREY_TYPES = (0, 4)  # IHDR's colour type: grey, grey with alpha
 
 
@@ -47,16 +47,25 @@ def read_image(path: str | os.PathLike) -> np.ndarray:
       MissingFileError: there is no such file.
       UserError: a folder, empty, truncated, damaged, or of a kind that is not read.
     """
+    return decode_image(read_file(path), str(path))
+
+
+def read_file(path: str | os.PathLike) -> bytes:
+    """The bytes of a file that the user named.
+
+    Raises:
+      MissingFileError: there is no such file.
+      UserError: it is a folder, or it can't be read.
+    """
     path = Path(path)
     try:
-        data = path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError as error:
         raise MissingFileError(f"{path}: no such file; check the path") from error
     except IsADirectoryError as error:
         raise UserError(f"{path}: this is a folder; name one picture in it") from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check the path and its permissions") from error
-    return decode_image(data, str(path))
 
 
 def decode_image(data: bytes, name: str) -> np.ndarray:
@@ -67,18 +76,7 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
     Raises:
       UserError: the bytes are not a whole picture of a kind that is read.
     """
-    grey, tiff_bits = False, None
-    if not data:
-        raise UserError(f"{name}: the file is empty; copy or download it again")
-    if data.startswith(b"\xff\xd8"):
-        _check_jpeg(data, name)
-    elif data.startswith(_PNG_SIGNATURE):
-        grey = _check_png(data, name) in _PNG_GREY_TYPES
-    elif data[:4] in (b"II*\0", b"MM\0*"):
-        tiff_bits = _check_tiff(data, name)
-    elif data[:4] in (b"II+\0", b"MM\0+") or data[4:8] == b"ftyp":
-        # OpenCV ignores an AVIF's rotation, and a BigTIFF's layout is not looked into here.
-        raise UserError(f"{name}: BigTIFF, AVIF and HEIC files are not read; convert it to PNG or TIFF")
+    tiff_bits = check_file(data, name)
     image = _decode(data, name)
     narrowed = tiff_bits == 16 and image.dtype == np.uint8  # OpenCV does that to grey with alpha
     if image.dtype not in (np.uint8, np.uint16) or narrowed:
@@ -87,7 +85,44 @@ def decode_image(data: bytes, name: str) -> np.ndarray:
     if image.ndim == 2:
         return image
     # OpenCV expands a grey PNG with transparency to three equal channels.
+    grey = kind_of(data) == "PNG" and png_colour_type(data) in _PNG_GREY_TYPES
     return np.ascontiguousarray(image[..., 0]) if grey else cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+def decode_with_alpha(data: bytes, name: str) -> np.ndarray:
+    """The pixels with their alpha channel where the file has one: `[H, W]`, `[H, W, 3]` or `[H, W, 4]`, RGB(A).
+
+    The EXIF orientation is applied to a TIFF only; the file is not checked.
+
+    Raises:
+      UserError: it can't be decoded.
+    """
+    image = _decode(data, name, cv2.IMREAD_UNCHANGED)
+    if image.ndim == 2:
+        return image
+    return cv2.cvtColor(image, cv2.COLOR_BGRA2RGBA if image.shape[2] == 4 else cv2.COLOR_BGR2RGB)
+
+
+def check_file(data: bytes, name: str) -> int | None:
+    """What can be told without decoding: whole, of a kind that is read, no larger than it can be; a TIFF's bits.
+
+    Raises:
+      UserError: it is not.
+    """
+    if not data:
+        raise UserError(f"{name}: the file is empty; copy or download it again")
+    kind, bits = kind_of(data), None
+    if kind == "JPEG":
+        check_jpeg(data, name)
+    elif kind == "PNG":
+        check_png(data, name)
+    elif kind == "TIFF":
+        bits = _check_tiff(data, name)
+    elif kind == "HEIF" or data[:4] in (b"II+\0", b"MM\0+"):
+        # OpenCV ignores an AVIF's rotation, and a BigTIFF's layout is not looked into here.
+        raise UserError(f"{name}: BigTIFF, AVIF and HEIC files are not read; convert it to PNG or TIFF")
+    check_claim(data, name)
+    return bits
 
 
 @contextlib.contextmanager
@@ -100,11 +135,11 @@ def _quiet_opencv() -> Iterator[None]:
         cv2.utils.logging.setLogLevel(level)
 
 
-def _decode(data: bytes, name: str) -> np.ndarray:
-    """OpenCV's BGR or grey array, alpha dropped and EXIF orientation applied."""
+def _decode(data: bytes, name: str, flags: int = cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR) -> np.ndarray:
+    """OpenCV's BGR or grey array; by these flags alpha is dropped and the EXIF orientation applied."""
     try:
         with _quiet_opencv():
-            image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_ANYDEPTH | cv2.IMREAD_ANYCOLOR)
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except cv2.error as error:
         raise UserError(f"{name}: cannot be decoded ({' '.join(error.err.split())}); convert it to PNG or "
                         "TIFF") from error
@@ -114,66 +149,14 @@ def _decode(data: bytes, name: str) -> np.ndarray:
     return image
 
 
-def _damaged(name: str, kind: str, what: str) -> UserError:
-    return UserError(f"{name}: {kind} file {what}; copy or download it again")
-
-
-def _check_jpeg(data: bytes, name: str) -> None:
-    """Walks the marker segments to the end marker (ITU-T T.81, B.1).
-
-    Segments are stepped over by their length, since an EXIF thumbnail has end
-    markers of its own; whatever follows the end marker (a phone's second picture) is ignored.
-    """
-    position, scans = 0, 0
-    while 0 <= (position := data.find(b"\xff", position)) < len(data) - 1:
-        code = data[position + 1]
-        if code == _JPEG_END and scans:
-            return
-        position += 1 if code == 0xFF else 2  # FF before a marker is filling
-        if code not in _JPEG_WITHOUT_LENGTH:
-            position += int.from_bytes(data[position : position + 2], "big")
-        scans += code == _JPEG_SCAN
-    raise _damaged(name, "JPEG", f"is truncated: no end marker in its {len(data)} bytes")
-
-
-def _check_png(data: bytes, name: str) -> int:
-    """Walks the chunks to IEND and checks each one's CRC; the colour type of IHDR (PNG specification, 5 and 11.2)."""
-    position, colour_type = len(_PNG_SIGNATURE), -1
-    while position + 12 <= len(data):
-        length, kind = struct.unpack_from(">I4s", data, position)
-        end = position + 12 + length
-        if end > len(data):
-            break
-        body = memoryview(data)[position + 4 : end - 4]
-        if zlib.crc32(body) != int.from_bytes(data[end - 4 : end], "big"):
-            raise _damaged(name, "PNG", f"is damaged: wrong checksum of the chunk at byte {position}")
-        if kind == b"IHDR" and length >= 13:
-            colour_type = data[position + 17]
-        if kind == b"IEND":
-            return colour_type
-        position = end
-    raise _damaged(name, "PNG", f"is truncated: it ends at byte {len(data)} before its last chunk")
-
-
 def _check_tiff(data: bytes, name: str) -> int:
     """Refuses the TIFFs that OpenCV decodes to wrong numbers without a word; bits per sample (TIFF 6.0, section 2).
 
     These are planes stored one after the other, 8-bit colour with transparency
     (it comes back multiplied by alpha), and depths other than 1, 2, 4, 8 and 16.
     """
-    order = "<" if data[:2] == b"II" else ">"
-    tags = {}
-    try:
-        (start,) = struct.unpack_from(order + "I", data, 4)
-        (count,) = struct.unpack_from(order + "H", data, start)
-        for entry in range(start + 2, start + 2 + 12 * count, 12):
-            tag, kind, length = struct.unpack_from(order + "HHI", data, entry)
-            if kind == 3:  # SHORT; more than two of them are stored elsewhere
-                where = entry + 8 if length <= 2 else struct.unpack_from(order + "I", data, entry + 8)[0]
-                (tags[tag],) = struct.unpack_from(order + "H", data, where)
-    except struct.error as error:
-        raise _damaged(name, "TIFF", f"is truncated: it ends at byte {len(data)}, inside its header") from error
     defaults = {258: 1, 277: 1, 284: 1, 338: -1}
+    tags = tiff_tags(data, name)
     bits, samples, planar, extra = (tags.get(tag, default) for tag, default in defaults.items())
     for refused, what in ((planar == 2 and samples > 1, "separate colour planes"),
                           (extra >= 0 and bits == 8 and samples == 4, "an alpha channel of 8 bits"),
@@ -205,7 +188,7 @@ def check_target(path: str | os.PathLike, dtype: np.dtype | None = None) -> Path
     return path
 
 
-def write_image(path: str | os.PathLike, image: np.ndarray) -> None:
+def write_image(path: str | os.PathLike, image: np.ndarray, metadata: Metadata | None = None) -> None:
     """Writes uint8 or uint16 `[H, W]` or `[H, W, 3]` RGB; the format follows from the suffix.
 
     PNG, TIFF, BMP and WebP are lossless, JPEG has quality 95 without chroma
@@ -213,22 +196,40 @@ def write_image(path: str | os.PathLike, image: np.ndarray) -> None:
     file.  An existing file is replaced, at once or not at all: the bytes go to a
     temporary file beside it first, which a failure removes.
 
+    Args:
+      metadata: of the shot whose frame the picture has; its EXIF is corrected for this picture.  BMP holds none, and
+        WebP no resolution beside EXIF.
+
     Raises:
-      UserError: see `check_target`; an array of another kind; no space left, no permission.
+      UserError: see `check_target` and `metadata.check_fits`; an array of another kind; no space left, no permission.
     """
     image = np.asarray(image)
     if image.dtype not in (np.uint8, np.uint16) or not (image.ndim == 2 or image.shape[2:] == (3,)):
         raise UserError(f"{path}: a picture is uint8 or uint16, [H, W] or [H, W, 3], got {image.dtype} {image.shape}")
     path = check_target(path, image.dtype)
-    pixels = image if image.ndim == 2 else cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2BGR)
     suffix = path.suffix.lower()
-    cause = None
+    metadata = for_result(metadata or Metadata(), image)
+    check_fits(metadata, suffix, image.ndim == 2, str(path))
     try:
-        with _quiet_opencv():
-            done, encoded = cv2.imencode(suffix, pixels, _ENCODERS[suffix])
-    except cv2.error as error:
-        done, cause = False, error
-    if not done:
+        if suffix in _TIFF_SUFFIXES and metadata != Metadata():
+            encoded = encode_tiff(image, metadata.exif, metadata.icc, metadata.dpi)
+        else:
+            encoded = embed(_encode(image, suffix), suffix, metadata)
+    except (cv2.error, OverflowError) as error:
         raise UserError(f"{path}: {suffix} cannot hold a picture of {image.shape[1]}×{image.shape[0]} px; use .png or "
-                        ".tif") from cause
+                        ".tif") from error
     replace_file(path, encoded)
+
+
+def _encode(image: np.ndarray, suffix: str) -> bytes:
+    """The bytes of a file of that kind, without metadata.
+
+    Raises:
+      cv2.error, OverflowError: the picture does not fit.
+    """
+    pixels = image if image.ndim == 2 else cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2BGR)
+    with _quiet_opencv():
+        done, encoded = cv2.imencode(suffix, pixels, _ENCODERS[suffix])
+    if not done:
+        raise OverflowError("OpenCV refused to encode it")
+    return encoded.tobytes()

@@ -1,7 +1,8 @@
 """The command line, nothing else: it parses, calls one library function, and prints.
 
 Everything heavy is imported by the command that needs it: `edmf --help` imports no jax.
-Exit codes: 0 done, 2 a mistake that the user can mend (one line says which), 130 and 143 stopped by a signal.
+Exit codes: 0 done, 1 a part of a batch failed, 2 a mistake that the user can mend (one line says which),
+130 and 143 stopped by a signal.
 """
 
 import argparse
@@ -11,6 +12,8 @@ import sys
 from collections.abc import Sequence
 
 from edmf_jax.commands_evaluate import add_commands
+from edmf_jax.commands_experiment import add_command as add_experiment
+from edmf_jax.commands_fuse import add_commands as add_fuse
 from edmf_jax.commands_report import add_command as add_report
 
 
@@ -51,13 +54,6 @@ def _train(args, rest):
         train(config, args.workdir, profile_steps=args.profile, tensorboard=args.tensorboard)
         if distributed.is_first():
             print(f"trained; export the parameters with: edmf export --workdir {args.workdir} -o DIR")
-
-
-def _fuse(args):
-    from edmf_jax.fusion import fuse_files
-
-    fuse_files(args.shots, args.output, weights=args.weights, preset=args.preset)
-    print(args.output)
 
 
 def _export(args):
@@ -108,11 +104,7 @@ def make_parser() -> argparse.ArgumentParser:
         sub.set_defaults(run=run)
         return sub
 
-    sub = command("fuse", _fuse, "fuse two registered shots into one picture")
-    sub.add_argument("shots", nargs="+", metavar="SHOT", help="picture files of one size: A, then B")
-    sub.add_argument("-o", "--output", required=True, metavar="OUT", help="the picture to write, format by its suffix")
-    sub.add_argument("--weights", metavar="DIR-or-NAME", help="what `edmf export` or `edmf import-mufusion` wrote")
-    sub.add_argument("--preset", default="paper", help="paper: the whole picture in one piece, as published")
+    add_fuse(command)
 
     _add_train_command(command)
 
@@ -125,6 +117,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_data_commands(command("data", None, "prepare data sets"))
     add_commands(command)
     add_report(command)
+    add_experiment(command)
 
     sub = command("demo", _demo, "see all of it in a few minutes: data, training, a fused picture, scores")
     sub.add_argument("--workdir", default="work/demo", metavar="DIR")
@@ -189,7 +182,7 @@ def _run(args, rest) -> int:
 
         tune_allocator()
     try:
-        args.run(args, rest) if args.command == "train" else args.run(args)
+        return (args.run(args, rest) if args.command == "train" else args.run(args)) or 0
     except Interrupted as stop:
         print(f"edmf: {stop}", file=sys.stderr)
         return 128 + stop.signal
@@ -207,7 +200,6 @@ def _run(args, rest) -> int:
             raise
         print(f"edmf {args.command}: the disk is full ({error}); free some space and try again", file=sys.stderr)
         return 2
-    return 0
 
 
 def entry() -> None:

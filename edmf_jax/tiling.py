@@ -58,18 +58,33 @@ def fuse_levels(model: FusionNet, params: dict, a: np.ndarray, b: np.ndarray, ti
                         "takes little") from error
 
 
-def fuse_whole(model: FusionNet, params: dict, a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """The network on planes `[H, W]` in [0, 1] as a whole: `[H, W]`, not clipped."""
+def fuse_whole(model: FusionNet, params: dict, a: np.ndarray, b: np.ndarray,
+               largest_px: int | None = None) -> np.ndarray:
+    """The network on planes `[H, W]` in [0, 1] as a whole: `[H, W]`, not clipped.
+
+    `largest_px` is the side of the pieces that it is cut into, even, more than 48; None: `LARGEST_PX`.
+    """
+    largest_px = largest_px or LARGEST_PX
     fused = np.empty(a.shape, np.float32)
-    shape = [bucket_size(min(side, LARGEST_PX) + MARGIN_PX) for side in a.shape]
-    for rows, kept_rows in _pieces(a.shape[0]):
-        for columns, kept_columns in _pieces(a.shape[1]):
-            size = rows.stop - rows.start, columns.stop - columns.start
-            padded = np.zeros((2, 1, *shape), np.float32)
-            padded[:, 0, : size[0], : size[1]] = a[rows, columns], b[rows, columns]
-            piece = np.asarray(_fuse_framed(model, params, *padded, *size))[0]
-            fused[kept_rows, kept_columns] = piece[_within(kept_rows, rows), _within(kept_columns, columns)]
+    shape = padded_shape(a.shape, largest_px)
+    for rows, kept_rows in pieces(a.shape[0], largest_px):
+        for columns, kept_columns in pieces(a.shape[1], largest_px):
+            piece = fuse_piece(model, params, a[rows, columns], b[rows, columns], shape)
+            fused[kept_rows, kept_columns] = piece[within(kept_rows, rows), within(kept_columns, columns)]
     return fused
+
+
+def padded_shape(shape: tuple[int, int], largest_px: int) -> tuple[int, int]:
+    """The shape that all pieces of a picture of `shape` are padded to: one compile."""
+    height, width = (bucket_size(min(side, largest_px) + MARGIN_PX) for side in shape)
+    return height, width
+
+
+def fuse_piece(model: FusionNet, params: dict, a: np.ndarray, b: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """The network on planes `[H, W]` in one piece, padded to `shape` to share its compile: `[H, W]`, not clipped."""
+    padded = np.zeros((2, 1, *shape), np.float32)
+    padded[:, 0, : a.shape[0], : a.shape[1]] = a, b
+    return np.asarray(_fuse_framed(model, params, *padded, *a.shape))[0, : a.shape[0], : a.shape[1]]
 
 
 def fuse_mufusion(model: FusionNet, params: dict, a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -93,17 +108,21 @@ def tile_starts(length: int) -> list[int]:
     return [*range(0, length - TILE_PX + 1, STRIDE_PX), length - TILE_PX]
 
 
-def _pieces(length: int) -> Iterator[tuple[slice, slice]]:
-    """Overlapping pieces of a side, from even places on, and what each is trusted with."""
-    step = LARGEST_PX - 2 * HALO_PX
+def pieces(length: int, largest_px: int) -> Iterator[tuple[slice, slice]]:
+    """Overlapping pieces of a side, from even places on, and what each is trusted with.
+
+    `largest_px` is even; what is trusted lies `HALO_PX` or more inside, but for the side's own ends.
+    """
+    step = largest_px - 2 * HALO_PX
     starts = range(0, max(length - 2 * HALO_PX, 1), step)
     for start in starts:
-        stop = min(start + LARGEST_PX, length)
+        stop = min(start + largest_px, length)
         first = start + HALO_PX if start else 0
         yield slice(start, stop), slice(first, length if start == starts[-1] else stop - HALO_PX)
 
 
-def _within(kept: slice, piece: slice) -> slice:
+def within(kept: slice, piece: slice) -> slice:
+    """`kept` as counted from the start of `piece`."""
     return slice(kept.start - piece.start, kept.stop - piece.start)
 
 

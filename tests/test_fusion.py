@@ -1,5 +1,6 @@
 """Two pictures to one: the published numbers, colour by an independent formula, every kind of picture, bad input."""
 
+import functools
 import os
 
 import jax
@@ -9,12 +10,14 @@ from conftest import nest, shared_file
 
 from edmf_jax import fusion as module
 from edmf_jax.errors import MissingFileError, UserError
-from edmf_jax.fusion import fuse, fuse_files, fuse_planes
+from edmf_jax.fusion import fuse_files, fuse_planes
 from edmf_jax.images import read_image, write_image
+from edmf_jax.metadata import Metadata, read_metadata
 from edmf_jax.model import init_params, make_model
 from edmf_jax.weights import Weights, save_weights
 
 SIZE = (17, 20)
+fuse = functools.partial(module.fuse, preset="paper")
 
 
 def make_weights(dtype="float32"):
@@ -155,8 +158,8 @@ U8, F32 = np.zeros(SIZE, np.uint8), np.zeros(SIZE, np.float32)
 
 
 @pytest.mark.parametrize("images, words", [
-    ([U8], "two pictures are fused, got 1"),
-    ([U8] * 3, "got 3; more than two come with a later version"),
+    ([U8], "fuses two pictures, got 1"),
+    ([U8] * 3, "got 3; the preset \"photo\" takes any number"),
     ([U8, U8[:-1]], "images[0] is 20×17 px and images[1] is 20×16 px"),
     ([U8, np.zeros((*SIZE, 3), np.uint8)], "images[0] is single-channel (17, 20) and images[1] is colour (17, 20, 3)"),
     ([U8, U8.astype(np.uint16)], "images[0] is uint8 and images[1] is uint16"),
@@ -176,12 +179,13 @@ def test_images_that_do_not_fit_are_refused(weights, images, words):
     assert words in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_weights_and_presets_that_do_not_exist_are_refused(weights):
+def test_weights_and_presets_that_do_not_exist_are_refused(weights, monkeypatch, tmp_path):
+    monkeypatch.setattr("edmf_jax.weights._PRETRAINED", tmp_path)
     with pytest.raises(UserError, match=r"weights: none given.*`edmf export .*`edmf import-mufusion "):
         fuse(shots(SIZE))
     with pytest.raises(MissingFileError, match="no-such-name"):
         fuse(shots(SIZE), weights="no-such-name")
-    with pytest.raises(UserError, match="preset 'best' is unknown; use one of paper"):
+    with pytest.raises(UserError, match="preset 'best' is unknown; use one of photo, paper"):
         fuse(shots(SIZE), weights=weights, preset="best")
     with pytest.raises(UserError, match="JAX_ENABLE_X64=1"):
         fuse(shots(SIZE), weights=make_weights("float64"))
@@ -209,7 +213,7 @@ def folder(tmp_path, weights):
 
 
 def fuse_in(folder, out="out.png", a="a.png", b="b.png", **options):
-    options = {"weights": folder / "w"} | options
+    options = {"weights": folder / "w", "preset": "paper"} | options
     return fuse_files([folder / a, folder / b], folder / out, **options)
 
 
@@ -227,6 +231,35 @@ def test_files_are_fused_as_arrays_are(folder, weights):
     fused = fuse_in(folder)
     np.testing.assert_array_equal(fused, fuse(shots(), weights=weights))
     np.testing.assert_array_equal(read_image(folder / "out.png"), fused)
+
+
+def test_nothing_is_overwritten_unless_told_to(folder):
+    (folder / "out.png").write_bytes(b"mine")
+    refused(folder, "out.png: already there", "--force")
+    fuse_in(folder, force=True)
+    assert read_image(folder / "out.png").shape == (*SIZE, 3)
+    refused(folder, "a.png: this is one of the sources", out="a.png", force=True)
+
+
+def test_shipped_weights_are_the_default(folder, weights, monkeypatch):
+    (folder / "shipped").mkdir()
+    save_weights(folder / "shipped" / "edmf", weights.params, weights.config)
+    monkeypatch.setattr("edmf_jax.weights._PRETRAINED", folder / "shipped")
+    np.testing.assert_array_equal(fuse_in(folder, weights=None), fuse(shots(), weights=weights))
+
+
+def test_what_only_photographs_have_is_refused_by_the_paper(folder):
+    refused(folder, "align='none' is for the preset \"photo\"", align="none")
+    refused(folder, "crop=True is for", crop=True)
+    refused(folder, "map.png: a map is made by the preset", save_map=folder / "map.png")
+
+
+def test_the_reference_s_metadata_come_along(folder):
+    write_image(folder / "a2.png", shots()[0], Metadata(dpi=(240.0, 120.0)))
+    fuse_in(folder, a="a2.png", out="out.jpg")
+    assert read_metadata((folder / "out.jpg").read_bytes()).dpi == (240, 120)
+    fuse_in(folder, a="b.png", b="a2.png", out="other.jpg")
+    assert read_metadata((folder / "other.jpg").read_bytes()).dpi is None
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
@@ -261,10 +294,9 @@ def test_sources_are_named_in_the_errors(folder):
     refused(folder, "half.png", "truncated", b="half.png")
     refused(folder, "gone.png: no such file", b="gone.png")
     refused(folder, ".jpg cannot hold 16-bit pictures", a="deep.png", b="deep.png", out="out.jpg")
-    refused(folder, "none given", weights=None)
     refused(folder, "preset 'x' is unknown", preset="x")
-    with pytest.raises(UserError, match="got 3; more than two"):
-        fuse_files([folder / "a.png"] * 3, folder / "out.png", weights=folder / "w")
+    with pytest.raises(UserError, match="got 3; the preset"):
+        fuse_files([folder / "a.png"] * 3, folder / "out.png", weights=folder / "w", preset="paper")
 
 
 def test_the_public_name_stays_a_function():

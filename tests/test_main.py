@@ -73,10 +73,18 @@ def test_the_installed_command_is_this_one():
 
 
 def test_fuse_writes_a_picture(shots, weights, tmp_path):
-    result = run("fuse", *shots, "-o", tmp_path / "out.png", "--weights", weights)
+    result = run("fuse", *shots, "-o", tmp_path / "out.png", "--weights", weights, "--align", "none")
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip() == str(tmp_path / "out.png")
     assert cv2.imread(str(tmp_path / "out.png")).shape == (41, 37, 3)
+
+
+def test_the_shipped_weights_are_the_default_and_nothing_is_overwritten(shots, tmp_path):
+    command = ["fuse", *shots, "-o", tmp_path / "out.png", "--preset", "paper"]
+    assert run(*command).returncode == 0
+    assert cv2.imread(str(tmp_path / "out.png")).std() > 1
+    assert refused(run(*command), "out.png", "--force")
+    assert run(*command, "--force").returncode == 0
 
 
 def test_import_mufusion_then_fuse(tmp_path):
@@ -87,7 +95,8 @@ def test_import_mufusion_then_fuse(tmp_path):
         cv2.imwrite(str(tmp_path / f"{name}.png"), plane)
     result = run("import-mufusion", SHARED / "mufusion" / "multi-focus.model", "-o", tmp_path / "w")
     assert result.returncode == 0, result.stderr
-    result = run("fuse", tmp_path / "a.png", tmp_path / "b.png", "-o", tmp_path / "f.png", "--weights", tmp_path / "w")
+    result = run("fuse", tmp_path / "a.png", tmp_path / "b.png", "-o", tmp_path / "f.png", "--weights", tmp_path / "w",
+                 "--preset", "paper")
     assert result.returncode == 0, result.stderr
     fused = cv2.imread(str(tmp_path / "f.png"), cv2.IMREAD_UNCHANGED)
     expected = np.rint(np.clip(reference["b_fused"], 0, 1) * 255)
@@ -103,12 +112,15 @@ def test_bad_input_to_fuse(shots, weights, tmp_path):
     cv2.imwrite(str(other), np.zeros((41, 38, 3), np.uint8))
     torn = tmp_path / "torn.jpg"
     torn.write_bytes(cv2.imencode(".jpg", np.full((60, 60, 3), 99, np.uint8))[1].tobytes()[:400])
-    assert refused(run("fuse", a, other, "-o", out, "--weights", weights), "41", "38")
+    assert refused(run("fuse", a, other, "-o", out, "--weights", weights, "--preset", "paper"), "41", "38")
+    assert refused(run("fuse", a, other, "-o", out, "--weights", weights), "other.png", "black")
+    # Noise beside noise: nothing to register by.
+    assert refused(run("fuse", a, b, "-o", out, "--weights", weights), "cannot be registered", "--align none")
     assert refused(run("fuse", a, torn, "-o", out, "--weights", weights), "torn.jpg")
-    assert refused(run("fuse", small, small, "-o", out, "--weights", weights), "16")
+    assert refused(run("fuse", small, small, "-o", out, "--weights", weights, "--preset", "paper"), "16")
     assert refused(run("fuse", a, tmp_path / "none.png", "-o", out, "--weights", weights), "none.png")
-    assert refused(run("fuse", a, b, "-o", out), "weights: none given", "edmf export", "edmf import-mufusion")
-    assert refused(run("fuse", a, b, "-o", out, "--weights", weights, "--preset", "photo"), "photo", "paper")
+    assert refused(run("fuse", a, b, "-o", out, "--weights", "none-of-this-name"), "edmf export", "edmf import-mufusion")
+    assert run("fuse", a, b, "-o", out, "--preset", "other").returncode == 2
     assert refused(run("fuse", a, "-o", out, "--weights", weights))
     assert refused(run("fuse", a, b, "-o", tmp_path / "no" / "out.png", "--weights", weights), "no")
     assert refused(run("fuse", a, b, "-o", tmp_path / "out.xyz", "--weights", weights), "xyz")

@@ -43,8 +43,14 @@ def folder(tmp_path_factory, data_dir):
     (folder / "DIR" / "near").mkdir(parents=True)
     (folder / "DIR" / "far").mkdir()
     (folder / "made").mkdir()
+    # One scene, its left half in focus in one shot and its right half in the other.
+    near = cv2.GaussianBlur(rng.integers(0, 256, (240, 320, 3), np.uint8), (9, 9), 2)
+    near = cv2.normalize(near, None, 0, 255, cv2.NORM_MINMAX)
+    blurred = cv2.GaussianBlur(near, (0, 0), 2)
+    far = np.concatenate([blurred[:, :160], near[:, 160:]], 1)
+    near = np.concatenate([near[:, :160], blurred[:, 160:]], 1)
     for name in ("A.jpg", "B.jpg", "A.png", "B.png", "FUSED.png", "DIR/near/1.jpg", "DIR/far/1.jpg"):
-        cv2.imwrite(str(folder / name), cv2.GaussianBlur(rng.integers(0, 256, (64, 80, 3), np.uint8), (5, 5), 1))
+        cv2.imwrite(str(folder / name), near if name.endswith(("A.jpg", "A.png", "near/1.jpg")) else far)
     for name, width in (("DIR", 16), ("mufusion", 32)):
         params = jax.device_get(init_params(make_model(width), jax.random.key(0)))
         save_weights(folder / "made" / name, params, {"model": {"width": width, "dtype": "float32"}})
@@ -92,9 +98,9 @@ def test_every_command_runs(folder, data_dir):
 def test_its_python_runs(folder, data_dir):
     fusing, loading = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     weights = str(folder / "made" / "mufusion")
-    shots = {"shot_a": np.zeros((32, 40, 3), np.uint8), "shot_b": np.zeros((32, 40, 3), np.uint8)}
+    shots = {f"shot_{name.lower()}": cv2.imread(str(folder / f"{name}.png")) for name in "AB"}
     exec(fusing.replace('"mufusion"', repr(weights)), shots)
-    assert shots["fused"].shape == (32, 40, 3)
+    assert shots["fused"].shape == (240, 320, 3)
     assert 'tfds.load("edmf", split="train")' in loading  # run on made-up files by test_tfds_edmf.py
     synthetic = loading.replace('pairs = tfds.load("edmf", split="train")', "").replace(
         'tfds.load("edmf_synthetic"', f'tfds.load("edmf_synthetic/tiny", data_dir={str(data_dir)!r}')

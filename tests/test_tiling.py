@@ -68,11 +68,16 @@ def test_large_pictures_are_cut_exactly(monkeypatch, size):
     assert whole.std() > 0.01
 
 
+@pytest.mark.parametrize("largest_px", [50, 64, 110])
+def test_the_size_of_the_pieces_changes_nothing(largest_px):
+    a, b = planes(113, 147)
+    np.testing.assert_allclose(fuse_whole(MODEL, PARAMS, a, b, largest_px), plainly(a, b), atol=2e-6)
+
+
 @pytest.mark.parametrize("length", [1, 16, 91, 92, 93, 136, 137, 180, 1000])
-def test_pieces_cover_a_side_once(monkeypatch, length):
-    monkeypatch.setattr(tiling, "LARGEST_PX", 92)
+def test_pieces_cover_a_side_once(length):
     covered = []
-    for piece, kept in tiling._pieces(length):
+    for piece, kept in tiling.pieces(length, 92):
         assert piece.start % 2 == 0 and 0 <= piece.start <= kept.start < kept.stop <= piece.stop <= length
         assert piece.stop - piece.start <= 92
         covered += range(kept.start, kept.stop)
@@ -82,7 +87,7 @@ def test_pieces_cover_a_side_once(monkeypatch, length):
 def test_whole_is_what_fuse_gives():
     weights = Weights(PARAMS, {"model": {"width": 2, "dtype": "float32"}}, "small")
     a, b = np.random.default_rng(1).integers(0, 256, (2, 37, 42, 3), np.uint8)
-    ours, theirs = fuse_levels(MODEL, PARAMS, a, b), fuse([a, b], weights=weights)
+    ours, theirs = fuse_levels(MODEL, PARAMS, a, b), fuse([a, b], weights=weights, preset="paper")
     assert ours.dtype == np.uint8 and ours.shape == a.shape and ours.std() > 1
     difference = np.abs(ours.astype(int) - theirs)  # a value at a half may fall either way
     assert difference.max() <= 1 and np.mean(difference > 0) < 0.001

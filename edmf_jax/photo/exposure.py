@@ -1,0 +1,119 @@
+"""Where the brightness of the result comes from, and the tables that bring every shot there before fusion.
+
+Every shot has curves f (`tone`): what it shows of the reference's encoded value r.  The
+target is such a curve too, and a shot's value v becomes target(f⁻¹(v)).  So all shots
+show the same scene at the same exposure when the network sees them, and since a table
+knows levels and no places, it can make no seams.
+
+    reference     target = f₀: as the reference is exposed.
+    average       target = mean of all f: between the shots, in encoded values, as
+                  `edmf_jax.exposures` defines the middle of two exposures.
+    well-exposed  target = Σ wₖ fₖ, wₖ ∝ (mean over the scene of exp(−(fₖ − ½)² / (2 · 0.2²)))⁴
+                  plus a twentieth for all: the well-exposedness of Mertens, Kautz and Van Reeth 2009
+                  (DOI 10.1111/j.1467-8659.2008.01171.x), but of a whole shot, not of a pixel.
+
+The last one goes with the shot that has most pixels in the middle tones.  Since no weight is
+zero, it rises wherever one of the curves does: what is blown out in one shot and not in another keeps its detail.
+"""
+
+import numpy as np
+
+from edmf_jax.photo import tone
+
+_MIDDLE, _WIDTH = 0.5, 0.2  # Mertens's
+_POWER, _LEAST_WEIGHT = 4, 0.05
+_TABLE_SIZE = 65536
+_LOSS = 0.02  # of the target's range; what a clipped shot hides counts in full from here on
+_SOFT = 0.03  # below `tone.CLIPPED`: where a shot's say begins to end
+
+
+def target_curve(curves: list[np.ndarray], scene: np.ndarray, exposure: str) -> np.ndarray:
+    """The target `[C, len(GRID)]`.
+
+    Args:
+      curves: per shot, the reference's first.
+      scene: samples of the scene as encoded values r, `[N, C]`.
+      exposure: "reference", "average" or "well-exposed".
+    """
+    if exposure == "reference":
+        return curves[0]
+    if exposure == "average":
+        return np.mean(curves, axis=0)
+    quality = np.array([_well_exposed(curve, scene) for curve in curves]) ** _POWER
+    weights = quality / max(quality.sum(), 1e-12) + _LEAST_WEIGHT / len(curves)
+    return np.einsum("k,kcn->cn", weights / weights.sum(), np.stack(curves))
+
+
+def _well_exposed(curve: np.ndarray, scene: np.ndarray) -> float:
+    seen = np.stack([np.interp(scene[:, c], tone.GRID, channel) for c, channel in enumerate(curve)], -1)
+    return float(np.exp(-((seen - _MIDDLE) ** 2) / (2 * _WIDTH**2)).prod(-1).mean())
+
+
+def scene_values(curves: list[np.ndarray], copies: list[np.ndarray], real: list[np.ndarray]) -> np.ndarray:
+    """What the scene is, as encoded values r `[N, C]`: per place the median of what the unclipped shots say.
+
+    Where all clip, the largest of what they say: a bound from below.
+    """
+    values = []
+    for curve, copy, there in zip(curves, copies, real):
+        seen = np.stack([invert(channel, copy[..., c]) for c, channel in enumerate(curve)], -1)
+        clipped = (copy >= tone.CLIPPED).any(-1)
+        values.append(np.where((there & ~clipped)[..., None], seen, np.nan))
+    known = ~np.isnan(values).all(axis=(0, 3))
+    bound = np.max([np.where(there[..., None], [curve[c].searchsorted(1.0) for c in range(len(curve))], 0)
+                    for curve, there in zip(curves, real)], axis=0)
+    bound = tone.GRID[np.minimum(bound, len(tone.GRID) - 1)]
+    return np.concatenate([np.nanmedian(np.stack(values)[:, known], axis=0), bound[~known]])
+
+
+def invert(curve: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """r of values in [0, 1] under one channel's curve `[len(GRID)]`; the smallest such r at white."""
+    top = int(curve.searchsorted(min(1.0, curve[-1]))) + 1
+    return np.interp(values, curve[:top], tone.GRID[:top])
+
+
+def table(curve: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """What a shot's values become: float32 `[C, 65536]` over [0, 1].
+
+    `curve` and `target` are `[C, len(GRID)]`; equal ones give the identity.
+    """
+    levels = np.linspace(0.0, 1.0, _TABLE_SIZE)
+    if np.array_equal(curve, target):
+        return np.tile(levels.astype(np.float32), (len(curve), 1))
+    return np.stack([np.interp(invert(c, levels), tone.GRID, t) for c, t in zip(curve, target)]).astype(np.float32)
+
+
+def hidden(curve: np.ndarray, curves: list[np.ndarray], target: np.ndarray) -> np.ndarray:
+    """How much a shot's clipping costs, `[C]` in [0, 1]; 0: no other shot shows more there, or the target does not.
+
+    What counts is the part of the target that lies beyond this shot's white and within another one's.
+    """
+    reach = lambda c, t: np.interp(invert(c, np.array(tone.CLIPPED)), tone.GRID, t)
+    mine = np.array([reach(c, t) for c, t in zip(curve, target)])
+    best = np.max([[reach(c, t) for c, t in zip(other, target)] for other in curves], axis=0)
+    return np.clip((best - mine) / _LOSS, 0, 1)
+
+
+def trust(values: np.ndarray, lost: np.ndarray) -> np.ndarray:
+    """How far a shot is to be believed in view of its own clipping, `[h, w]` in [0, 1].
+
+    `values` `[h, w, C]` in [0, 1] as the shot has them; `lost` `[C]` from `hidden`.
+    """
+    if not lost.any():
+        return np.ones(values.shape[:2], np.float32)
+    near_white = np.clip((values - np.float32(tone.CLIPPED - _SOFT)) / np.float32(_SOFT), 0, 1)
+    return 1 - (near_white * lost.astype(np.float32)).max(-1)
+
+
+def apply(image: np.ndarray, tables: np.ndarray) -> np.ndarray:
+    """`[h, w, C]` of any type through `table`: float32.  Floats are looked up to 16 bits, between its places."""
+    scale = {1: 257, 2: 1}.get(image.dtype.itemsize)
+    out = np.empty(image.shape, np.float32)
+    for c, values in enumerate(tables):
+        if scale:
+            out[..., c] = values[::scale][image[..., c]]
+        else:
+            place = image[..., c] * np.float32(_TABLE_SIZE - 1)
+            low = np.minimum(place.astype(np.int32), _TABLE_SIZE - 2)
+            out[..., c] = values[low] + (values[low + 1] - values[low]) * (place - low)
+    return out

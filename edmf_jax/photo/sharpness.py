@@ -1,0 +1,51 @@
+"""How sharp a shot is about each pixel, and the colour that follows from it.
+
+NumPy and OpenCV: no compile per size, float32.
+"""
+
+import cv2
+import numpy as np
+
+from edmf_jax.color import NEUTRAL, luma, rgb_to_ycbcr
+
+WINDOW_PX = 19  # the paper's mask
+FLOOR = 1e-3  # a quarter of an 8-bit level: what is flatter is equally sharp in all shots
+REACH_PX = WINDOW_PX // 2 + 1
+_SMOOTH_PX = 11
+_POWER = 4
+COLOUR_REACH_PX = REACH_PX + _SMOOTH_PX // 2
+
+
+def luma_of(image: np.ndarray) -> np.ndarray:
+    """The grey plane of `[h, w, 1]`, the luma of `[h, w, 3]`, cut to [0, 1]."""
+    plane = image[..., 0] if image.shape[2] == 1 else luma(image)
+    return np.clip(plane, 0, 1, dtype=np.float32)
+
+
+def local_spatial_frequency(plane: np.ndarray) -> np.ndarray:
+    """`focus.local_spatial_frequency` of one plane over 19×19 px, plus `FLOOR`."""
+    energy = np.zeros_like(plane)
+    energy[:, 1:] += np.square(plane[:, 1:] - plane[:, :-1])
+    energy[1:] += np.square(plane[1:] - plane[:-1])
+    mean = cv2.blur(energy, (WINDOW_PX, WINDOW_PX), borderType=cv2.BORDER_REFLECT_101)
+    return np.sqrt(np.maximum(mean, 0)) + np.float32(FLOOR)
+
+
+def chroma_share(sharp: np.ndarray, other_sharp: np.ndarray) -> np.ndarray:
+    """How much of the colour comes from the first shot, `[h, w]` in [0, 1], from the sharpness of both."""
+    a, b = sharp**_POWER, other_sharp**_POWER
+    return cv2.blur(a / (a + b), (_SMOOTH_PX, _SMOOTH_PX), borderType=cv2.BORDER_REFLECT_101)
+
+
+def mixed_chroma(first: np.ndarray, second: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cb and Cr offsets from neutral of two pictures `[h, w, 3]`, `share` of the first one."""
+    (_, *a), (_, *b) = rgb_to_ycbcr(first), rgb_to_ycbcr(second)
+    cb, cr = (share * (x - np.float32(NEUTRAL)) + (1 - share) * (y - np.float32(NEUTRAL)) for x, y in zip(a, b))
+    return cb, cr
+
+
+def coloured(plane: np.ndarray, cb: np.ndarray, cr: np.ndarray) -> np.ndarray:
+    """RGB `[h, w, 3]` of a luma plane and chroma offsets, `color.ycbcr_to_rgb` on the host."""
+    blue, red = plane + np.float32(1.772) * cb, plane + np.float32(1.402) * cr
+    green = (plane - np.float32(0.299) * red - np.float32(0.114) * blue) / np.float32(0.587)
+    return np.stack([red, green, blue], -1)
