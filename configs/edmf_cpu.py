@@ -9,8 +9,8 @@ cores that do nothing else.  What differs from the paper, and why:
 - epochs are remembered from the 11th on: the memory of a network that has seen a few hundred patches is blurred, and
   four fifths of the loss would hold the output to it;
 - pixel, gradient and SSIM loss weigh 10, 50, 10: of three sets tried for 1,000 steps the one with the best scores;
-- the sources that Eqs. 2, 4 and 6 compare with have their fine detail a quarter stronger (`loss.detail_gain`): trained
-  against the sources as they are, a run this short ends below MUFusion's spatial frequency;
+- the sources that Eqs. 2, 4 and 6 compare with have their fine detail a quarter stronger (`loss.detail_gain`): in a
+  probe of 1,000 steps against the sources as they are, the spatial frequency ended below MUFusion's;
 - every patch is seen both ways round (`data.swap`).
 
 Trained on the first 95 % of the training pairs (342 of the 360 at hand; the published set has 450).

@@ -120,7 +120,7 @@ def test_bad_input_to_fuse(shots, weights, tmp_path):
     assert refused(run("fuse", small, small, "-o", out, "--weights", weights, "--preset", "paper"), "16")
     assert refused(run("fuse", a, tmp_path / "none.png", "-o", out, "--weights", weights), "none.png")
     assert refused(run("fuse", a, b, "-o", out, "--weights", "no-such-name"), "edmf export", "edmf import-mufusion")
-    assert run("fuse", a, b, "-o", out, "--preset", "other").returncode == 2
+    assert refused(run("fuse", a, b, "-o", out, "--preset", "other"), "other", "photo", "paper")
     assert refused(run("fuse", a, "-o", out, "--weights", weights))
     assert refused(run("fuse", a, b, "-o", tmp_path / "no" / "out.png", "--weights", weights), "no")
     assert refused(run("fuse", a, b, "-o", tmp_path / "out.xyz", "--weights", weights), "xyz")

@@ -170,16 +170,15 @@ def test_average_is_the_middle_of_two_exposures(mean_network):
     assert bias["average"] < 1 < bias["reference"]
 
 
-@pytest.mark.xfail(reason="what was blown out comes back with a correlation of 0.81 to the truth; 0.95 is wanted")
+@pytest.mark.xfail(reason="4 % of its scene is blown out, not 10 %, and that comes back at 0.82, not 0.95")
 def test_well_exposed_keeps_what_the_reference_has_blown_out(mean_network):
     truth = scene(200, 260, seed=5)
     bright, fair = exposed(truth, 2), exposed(defocused(truth, slice(0, 60)), 0)
     lost = (bright == 255).all(-1)
-    lost[:70] = False  # where the other shot is out of focus, nobody has the detail
     lit = {name: fuse_photos([bright, fair], weights=WEIGHTS, options=PhotoOptions("none", exposure=name)).image
            for name in ("reference", "well-exposed")}
     truth_there = exposed(truth)[lost].astype(float).ravel()
-    assert lost.sum() > 1000 and np.median(lit["reference"][lost]) > 245
+    assert lost.mean() > 0.1 and lit["reference"][lost].min() > 245
     assert lit["well-exposed"][lost].std() > 0.6 * truth_there.std()
     assert np.corrcoef(lit["well-exposed"][lost].ravel(), truth_there)[0, 1] > 0.95
     assert np.abs(lit["well-exposed"].astype(float).mean() - exposed(truth).mean()) < 12
