@@ -15,6 +15,7 @@ from edmf_jax.photo import shots as shots_
 from edmf_jax.photo.options import PhotoOptions
 from edmf_jax.photo.shots import Shot
 from edmf_jax.registration import Registration, RegistrationConfig, register, require_confident, warp
+from edmf_jax.registration.transforms import project
 
 REGISTER_PX = RegistrationConfig().refine_pixels
 _STRIP_PX = 256
@@ -89,8 +90,10 @@ def find(small: np.ndarray, shape: tuple[int, ...], moving: np.ndarray, names: t
     require_confident(found, *names)
     ahead, back = to_copy(shape, small.shape), np.linalg.inv(to_copy(moving.shape, copy.shape))
     matrix = back @ found.matrix @ ahead
+    whole = lambda points, outward: None if points is None else project(outward, points)
     return dataclasses.replace(found, matrix=matrix / matrix[2, 2], residual_px=found.residual_px / ahead[0, 0],
-                               deviation_px=found.deviation_px * back[0, 0])
+                               deviation_px=found.deviation_px * back[0, 0],
+                               points=whole(found.points, np.linalg.inv(ahead)), targets=whole(found.targets, back))
 
 
 def into_frame(moving: np.ndarray, found: Registration | None, shape: tuple[int, ...]

@@ -47,10 +47,13 @@ def register(reference: np.ndarray, moving: np.ndarray, *, model: str = "homogra
         if plane.std() < _FLAT:
             return dataclasses.replace(nothing, doubts=f"the {name} shows nothing but one tone")
     small, scales = _reduced(whole, config.most_pixels)
-    matrix, inliers, matches = _match(small, model, method, config)
-    nothing = dataclasses.replace(nothing, matches=matches, inliers=inliers)
+    matrix, agreeing, matches = _match(small, model, method, config)
+    nothing = dataclasses.replace(nothing, matches=matches, inliers=len(agreeing[0]))
     if matrix is None:
         return dataclasses.replace(nothing, doubts="no map fits the matching points")
+    if matches:
+        points, targets = (transforms.project(np.linalg.inv(scale), ends) for scale, ends in zip(scales, agreeing))
+        nothing = dataclasses.replace(nothing, points=points, targets=targets)
     if not _usable(matrix, small[0].shape, config):
         return dataclasses.replace(nothing, doubts="the matching points fit no map between two shots of a scene")
     matrix, evidence = _refined(whole, small, scales, matrix, model, method, config)
@@ -71,10 +74,11 @@ def _usable(matrix: np.ndarray, shape: tuple[int, ...], config: RegistrationConf
     return bool(np.isfinite(matrix).all()) and least > 0.5 / config.most_stretch and most < 2 * config.most_stretch
 
 
-def _match(small: tuple, model: str, method: str, config: RegistrationConfig) -> tuple[np.ndarray | None, int, int]:
-    """The map between the copies as the matches have it, or None; inliers; matches."""
+def _match(small: tuple, model: str, method: str, config: RegistrationConfig
+           ) -> tuple[np.ndarray | None, plain.Agreeing, int]:
+    """The map between the copies as the matches have it, or None; the matches that agree; how many there were."""
     if method == "ecc":
-        return plain.ecc(*small, model), 0, 0
+        return plain.ecc(*small, model), plain.NONE, 0
     if method != "pso-sift":
         return plain.sift(*small, model, most=config.features, magsac=method == "sift+magsac")
     side = max(small[0].shape)
@@ -86,9 +90,9 @@ def _match(small: tuple, model: str, method: str, config: RegistrationConfig) ->
         first, second = features.joined(first, more[0]), features.joined(second, more[1])
         chosen = features.consistent(first, second, pairs, side)
     if len(chosen) < len(transforms.CONTROLS[model]):
-        return None, 0, len(pairs)
-    matrix, inliers = _from_matches(first, second, chosen, small[0].shape, model, config)
-    return matrix, inliers, len(pairs)
+        return None, plain.NONE, len(pairs)
+    matrix, agreeing = _from_matches(first, second, chosen, small[0].shape, model, config)
+    return matrix, agreeing, len(pairs)
 
 
 def _candidates(pair: list[np.ndarray], most: int) -> tuple[features.Features, features.Features, np.ndarray]:
@@ -98,8 +102,8 @@ def _candidates(pair: list[np.ndarray], most: int) -> tuple[features.Features, f
 
 
 def _from_matches(first: features.Features, second: features.Features, pairs: np.ndarray, shape: tuple[int, int],
-                  model: str, config: RegistrationConfig) -> tuple[np.ndarray, int]:
-    """Swarm, second matching, least squares: the map, and how many of `pairs` agree with it."""
+                  model: str, config: RegistrationConfig) -> tuple[np.ndarray, plain.Agreeing]:
+    """Swarm, second matching, least squares: the map, and those of `pairs` that agree with it."""
     unit = transforms.unit_matrix(shape)
     back, scale = np.linalg.inv(unit), unit[0, 0]
     to_unit = lambda chosen: (transforms.project(unit, first.points[chosen[:, 0]]),
@@ -112,8 +116,8 @@ def _from_matches(first: features.Features, second: features.Features, pairs: np
         if len(chosen) > 2 * len(transforms.CONTROLS[model]):
             found, *_ = fitting.fit(found, *to_unit(chosen), model, limit=limit)
     points, targets = to_unit(pairs)
-    apart = np.linalg.norm(transforms.project(found, points) - targets, axis=1)
-    return transforms.normalised(back @ found @ unit), int((apart < limit).sum())
+    agree = pairs[np.linalg.norm(transforms.project(found, points) - targets, axis=1) < limit]
+    return transforms.normalised(back @ found @ unit), (first.points[agree[:, 0]], second.points[agree[:, 1]])
 
 
 def _refined(whole: tuple, small: tuple, scales: tuple, matrix: np.ndarray, model: str, method: str,

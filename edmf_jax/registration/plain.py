@@ -11,10 +11,14 @@ _RATIO = 0.75
 _ITERATIONS, _CONFIDENCE = 5000, 0.9999
 _ECC_LEVELS = 4
 
+Agreeing = tuple[np.ndarray, np.ndarray]
+"""Matching points that agree with a map, (x, y) `[N, 2]` in the reference and in the moving picture."""
+NONE: Agreeing = (np.zeros((0, 2)), np.zeros((0, 2)))
+
 
 def sift(reference: np.ndarray, moving: np.ndarray, model: str, *, most: int, magsac: bool,
-         ) -> tuple[np.ndarray | None, int, int]:
-    """SIFT, ratio test, mutual matches, and a consensus estimate; the matrix or None, inliers, matches.
+         ) -> tuple[np.ndarray | None, Agreeing, int]:
+    """SIFT, ratio test, mutual matches, and a consensus estimate; the matrix or None, inliers, how many matches.
 
     Args:
       reference, moving: luma planes in [0, 1].
@@ -22,7 +26,7 @@ def sift(reference: np.ndarray, moving: np.ndarray, model: str, *, most: int, ma
     first, second = (features.detect(np.uint8(np.rint(x * 255)), most) for x in (reference, moving))
     pairs = features.match(first, second, _RATIO)
     if len(pairs) < 4:
-        return None, 0, len(pairs)
+        return None, NONE, len(pairs)
     points, targets = first.points[pairs[:, 0]], second.points[pairs[:, 1]]
     method = cv2.USAC_MAGSAC if magsac else cv2.RANSAC
     cv2.setRNGSeed(0)
@@ -38,7 +42,10 @@ def sift(reference: np.ndarray, moving: np.ndarray, model: str, *, most: int, ma
         matrix, inliers = estimate(points, targets, **options)
         matrix = None if matrix is None else np.vstack([matrix, [0, 0, 1]])
     usable = matrix is not None and matrix.shape == (3, 3) and abs(np.linalg.det(matrix)) > 1e-9
-    return (matrix if usable else None), int(inliers.sum()) if usable else 0, len(pairs)
+    if not usable:
+        return None, NONE, len(pairs)
+    agree = inliers.ravel() > 0
+    return matrix, (points[agree], targets[agree]), len(pairs)
 
 
 def ecc(reference: np.ndarray, moving: np.ndarray, model: str) -> np.ndarray | None:

@@ -64,6 +64,8 @@ class Registration:
       overlap: the share of the reference that the moving picture covers, [0, 1].
       confident: whether all of this is within the configuration's limits.
       doubts: why not, in words; empty where confident.
+      points, targets: the pairs of keypoints that agree, (x, y) `[inliers, 2]` float64, px: in the reference, and in
+        the moving picture; to be looked at.  None for ECC, and where no map was found.
     """
 
     matrix: np.ndarray
@@ -78,6 +80,8 @@ class Registration:
     overlap: float = 0.0
     confident: bool = False
     doubts: str = ""
+    points: np.ndarray | None = None
+    targets: np.ndarray | None = None
 
 
 def judge(found: Registration, config: RegistrationConfig, diagonal_px: float,
