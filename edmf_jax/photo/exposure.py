@@ -8,12 +8,15 @@ knows levels and no places, it can make no seams.
     reference     target = f₀: as the reference is exposed.
     average       target = mean of all f: between the shots, in encoded values, as
                   `edmf_jax.exposures` defines the middle of two exposures.
-    well-exposed  target = Σ wₖ fₖ, wₖ ∝ (mean over the scene of exp(−(fₖ − ½)² / (2 · 0.2²)))⁴
-                  plus a twentieth for all: the well-exposedness of Mertens, Kautz and Van Reeth 2009
-                  (DOI 10.1111/j.1467-8659.2008.01171.x), but of a whole shot, not of a pixel.
+    well-exposed  as the shots are exposed that have most pixels in the middle tones, and above
+                  them, within one shoulder, the highlights that only darker shots still hold.
 
-The last one goes with the shot that has most pixels in the middle tones.  Since no weight is
-zero, it rises wherever one of the curves does: what is blown out in one shot and not in another keeps its detail.
+The last one starts from Σ wₖ fₖ, wₖ ∝ (mean over the scene of exp(−(fₖ − ½)² / (2 · 0.2²)))⁴ plus a
+twentieth for all: the well-exposedness of Mertens, Kautz and Van Reeth 2009
+(DOI 10.1111/j.1467-8659.2008.01171.x), but of a whole shot, not of a pixel.  Where a shot clips, its part of
+the *slope* goes to those that do not, so that the curve rises on beyond 1, to the brightest
+that the scene holds; a shoulder from the middle tones up brings that back to 1.  Where nothing clips this changes
+nothing.
 """
 
 import numpy as np
@@ -25,6 +28,9 @@ _POWER, _LEAST_WEIGHT = 4, 0.05
 _TABLE_SIZE = 65536
 _LOSS = 0.02  # of the target's range; what a clipped shot hides counts in full from here on
 _SOFT = 0.03  # below `tone.CLIPPED`: where a shot's say begins to end
+_FADE = 0.1  # below white: where a shot's part of the slope goes over to the others
+_KNEE = 0.5  # encoded: below it the shoulder changes nothing
+_BRIGHTEST = 0.998  # quantile of the scene: what is brighter may clip
 
 
 def target_curve(curves: list[np.ndarray], scene: np.ndarray, exposure: str) -> np.ndarray:
@@ -41,7 +47,30 @@ def target_curve(curves: list[np.ndarray], scene: np.ndarray, exposure: str) -> 
         return np.mean(curves, axis=0)
     quality = np.array([_well_exposed(curve, scene) for curve in curves]) ** _POWER
     weights = quality / max(quality.sum(), 1e-12) + _LEAST_WEIGHT / len(curves)
-    return np.einsum("k,kcn->cn", weights / weights.sum(), np.stack(curves))
+    return _shoulder(_carried_on(np.stack(curves), weights / weights.sum()), scene)
+
+
+def _carried_on(curves: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Σ wₖ fₖ of `[K, C, len(GRID)]`, carried on beyond 1 by the slopes of those that do not clip: `[C, len(GRID)]`."""
+    middles = (curves[..., 1:] + curves[..., :-1]) / 2
+    # A trace for those that clip: where all do, nobody's slope is taken for another's.
+    say = weights[:, None, None] * np.clip((1 - middles) / _FADE, 1e-6, 1)
+    slopes = (say * np.diff(curves)).sum(0) / say.sum(0)
+    start = np.einsum("k,kc->c", weights, curves[..., 0])[:, None]
+    return np.concatenate([start, start + np.cumsum(slopes, -1)], -1)
+
+
+def _shoulder(curve: np.ndarray, scene: np.ndarray) -> np.ndarray:
+    """`curve` `[C, len(GRID)]` cut at 1, bent above the knee where the scene's highlights would be lost.
+
+    With a = (top − knee) / (1 − knee) and t = (v − knee) / (top − knee):  knee + (1 − knee) · a t / (1 + (a − 1) t).
+    It has the slope 1 at the knee and reaches 1 at the top, which is the same place for all channels: greys stay grey.
+    """
+    brightest = np.quantile(scene.max(-1), _BRIGHTEST)
+    top = np.array([np.interp(brightest, tone.GRID, channel) for channel in curve])[:, None]
+    a = np.maximum((top - _KNEE) / (1 - _KNEE), 1.0)
+    t = np.maximum((curve - _KNEE) / (1 - _KNEE), 0) / a
+    return np.minimum(np.where(curve > _KNEE, _KNEE + (1 - _KNEE) * a * t / (1 + (a - 1) * t), curve), 1.0)
 
 
 def _well_exposed(curve: np.ndarray, scene: np.ndarray) -> float:
