@@ -17,7 +17,8 @@ BORDER_PX = (2, 9)  # its width on a side that has one
 BORDER_SLANT_PX = 2.5  # by how much that width may change along the side
 
 
-def make_pair(seed: int, split: str, index: int, size: tuple[int, int]) -> dict[str, object]:
+def make_pair(seed: int, split: str, index: int, size: tuple[int, int],
+              exposures: tuple[exposure.Exposure, exposure.Exposure] | None = None) -> dict[str, object]:
     """The pair `index` of a split: a pure function of its arguments.
 
     Bit for bit the same in any order and process, with the same versions of numpy and
@@ -28,6 +29,8 @@ def make_pair(seed: int, split: str, index: int, size: tuple[int, int]) -> dict[
         split: "train" or "test"; any name gives pairs of its own.
         index: number of the pair, >= 0; also sets the kind of scene, in turn.
         size: height and width, px.
+        exposures: of source A and of B, instead of those that the data set draws; all else
+            stays the same. A gain may be one number for each of R, G and B: white balance.
 
     Returns:
         The features that `Builder` documents.
@@ -42,7 +45,8 @@ def make_pair(seed: int, split: str, index: int, size: tuple[int, int]) -> dict[
     focus = [view.depths.near_mm, view.depths.far_mm]
     if camera.random() < 0.5:
         focus.reverse()
-    exposures = exposure.sample_exposures(camera)
+    drawn = exposure.sample_exposures(camera)
+    exposures = exposures or drawn
     sigma = camera.uniform(*NOISE_LEVELS)
     shots = [
         shoot(noise, _crop(light * render(view.layers, view.shape, LENS, focus_mm)), settings, sigma)
