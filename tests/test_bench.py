@@ -3,15 +3,31 @@
 import dataclasses
 import importlib.util
 import json
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
-from conftest import nest
+from conftest import ROOT, nest
 
 from benchmarks import __main__ as command
-from benchmarks import bank, epoch, fusing, kinds, peaks, saving, startup, table, timing, training
+from benchmarks import (
+    bank,
+    epoch,
+    fusing,
+    kinds,
+    large,
+    peaks,
+    registration,
+    registration_trials,
+    saving,
+    startup,
+    table,
+    timing,
+    training,
+)
 from benchmarks.inputs import Shape, make_inputs
 from benchmarks.ours import Ours
 
@@ -276,3 +292,65 @@ def test_startup_reads_whole_lines_only(tmp_path):
 def test_startup_says_what_is_missing(monkeypatch):
     monkeypatch.setattr(startup, "NEEDED", ("no_such_package",))
     assert all("no_such_package" in row.left_out for row in startup.rows(1))
+
+
+SMALL_MATERIAL = registration_trials.Material(size=(240, 200))
+
+
+def test_registration_rows_say_what_was_wrong(monkeypatch):
+    monkeypatch.setattr(registration, "QUICK_TRIALS", 2)
+    monkeypatch.setattr(registration.registration, "METHODS", ("pso-sift", "ecc"))
+    rows = {row.name: row for row in registration.rows(1, quick=True, given=SMALL_MATERIAL)}
+    assert set(rows) == {f"registration, {what}" for what in (
+        "rendered, pso-sift: mean corner error", "rendered, ecc: mean corner error",
+        "unrelated, pso-sift: called confident", "unrelated, ecc: called confident")}
+    assert rows["registration, unrelated, pso-sift: called confident"].median == 0
+    assert "confident and wrong 0" in rows["registration, rendered, pso-sift: mean corner error"].note
+
+
+def test_a_stopped_registration_run_goes_on(monkeypatch, tmp_path):
+    kept, ran = tmp_path / "kept.jsonl", []
+
+    def run(trial, method, model):
+        ran.append((trial.kind, method))
+        return {"error": float(len(ran))}
+
+    monkeypatch.setattr(registration, "run", run)
+    first = registration.run_all(SMALL_MATERIAL, 2, ["ecc"], kept, kinds=["rendered"])
+    assert ran == [("rendered", "ecc")] * 2
+    lines = kept.read_text()
+    kept.write_text(lines[:-5])  # killed while the last line was written
+    again = registration.run_all(SMALL_MATERIAL, 2, ["ecc", "pso-sift"], kept, kinds=["rendered"])
+    assert ran[2:] == [("rendered", "pso-sift"), ("rendered", "ecc"), ("rendered", "pso-sift")]
+    assert again[0] == first[0] and [r["error"] for r in again] == [1, 3, 4, 5]
+    other = registration_trials.Material(seed=1, size=(240, 200))
+    registration.run_all(other, 1, ["ecc"], kept, kinds=["rendered"])
+    assert len(ran) == 6  # another seed is another run
+
+
+def test_registration_trials_have_the_truth_that_they_say(rng):
+    trial = registration_trials.make_trial(SMALL_MATERIAL, "rendered", 3)
+    again = registration_trials.make_trial(SMALL_MATERIAL, "rendered", 3)
+    np.testing.assert_array_equal(trial.moving, again.moving)
+    picture = rng.integers(0, 256, (60, 80, 3), np.uint8)
+    picture = np.repeat(np.repeat(picture, 4, 0), 4, 1)
+    first, second = registration_trials.two_shots(rng, picture, np.eye(3))
+    assert first.shape == second.shape == picture.shape
+    assert np.corrcoef(first.ravel(), second.ravel())[0, 1] > 0.7
+    strange = registration_trials.make_trial(SMALL_MATERIAL, "unrelated", 0)
+    assert strange.truth is None and strange.reference.shape == strange.moving.shape
+
+
+def test_the_memory_of_a_command_is_its_own(tmp_path):
+    """Shots of the size asked for; a child's peak that grows with what it takes, and a failure that is said."""
+    paths = large.make_shots(str(tmp_path), 0.05, 3)
+    assert len(paths) == 3 and large.size_of(12) == (3000, 4000) and large.bracket("30x24") == (30, 24)
+    # From a process of its own, for this one is large.
+    code = ("import sys; from benchmarks.large import measure\n"
+            "for n in (10**6, 2 * 10**8):\n"
+            "    print(measure([sys.executable, '-c', f\"x = bytearray(b'1') * {n}\"]).peak_bytes)")
+    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    small, big = map(int, said.split())
+    assert 1.9e8 < big - small < 2.1e8
+    with pytest.raises(RuntimeError, match="ended with 3"):
+        large.measure([sys.executable, "-c", "raise SystemExit(3)"])

@@ -17,6 +17,7 @@ from edmf_jax.registration import (
     transforms,
     warp,
 )
+from edmf_jax.registration.blurs import Bank
 
 SIZE = (301, 259)
 
@@ -157,15 +158,44 @@ def test_consistent_matches_are_those_of_the_dominant_scale_turn_and_shift(rng):
 
 
 def test_tile_shifts_are_those_that_the_picture_was_moved_by():
-    plane = planes.log_plane(planes.luma_plane(scene(5)))
+    plane = planes.luma_plane(scene(5))
     matrix = np.array([[1, 0, 2.3], [0, 1, -1.6], [0, 0, 1]])
-    moved = cv2.warpPerspective(plane, matrix, plane.shape[::-1], flags=cv2.INTER_CUBIC)
-    found = tiles.measure(plane, moved, np.eye(3))
+    pair = [Bank(x) for x in (plane, cv2.warpPerspective(plane, matrix, plane.shape[::-1], flags=cv2.INTER_CUBIC))]
+    found = tiles.measure(*pair, np.eye(3))
     clear = found.peaks > 0.5
     assert clear.sum() > 50
-    np.testing.assert_allclose(np.median(found.shifts[clear], 0), [2.3, -1.6], atol=0.3)
-    refined, _ = tiles.refine(plane, moved, np.eye(3), "homography")
+    # Too short: tiles that are off by that much take a blur that forgives a part of it.
+    np.testing.assert_allclose(np.median(found.shifts[clear], 0), [2.3, -1.6], atol=0.6)
+    refined, *_ = tiles.refine(*pair, np.eye(3), "homography")
     assert transforms.corner_errors(refined, matrix, plane.shape).max() < 0.05
+
+
+@pytest.mark.parametrize(("sigma", "stops"), [(1.0, 0), (2.0, 0.8), (4.0, -0.8)])
+def test_tiles_of_a_blurred_shot_are_as_exact_as_those_of_a_sharp_one(sigma, stops):
+    light = planes.luma_plane(scene(5)) ** 2.2
+    matrix = np.array([[1, 0, 0.3], [0, 1, -0.4], [0, 0, 1]])
+    moved = cv2.warpPerspective(light, matrix, light.shape[::-1], flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+    moved = np.clip(cv2.GaussianBlur(moved, (0, 0), sigma) * 2**stops, 0, 1)
+    pair = [Bank(np.float32(x ** (1 / 2.2))) for x in (light, moved)]
+    found = tiles.measure(*pair, matrix)
+    inside = (found.points > 60).all(1) & (found.points < np.array(light.shape[::-1]) - 60).all(1)
+    assert np.median(found.blurs) == pytest.approx(sigma, rel=0.35)
+    assert np.median(tiles.lengths_of(found.shifts, found.information)[inside]) < 0.1
+    assert (found.peaks[inside] > 0.9).mean() > 0.9
+
+
+def test_a_black_edge_is_no_content():
+    plane = planes.luma_plane(scene(5))
+    edged = plane.copy()
+    edged[:40], edged[:, 200:] = 0, 0.004
+    bank = Bank(edged)
+    assert not bank.known[:40].any() and not bank.known[:, 200:].any()
+    assert bank.known[50:, :190].all()
+    assert Bank(plane).known.all()
+    far = np.s_[80:, :150]
+    np.testing.assert_allclose(bank.band(0.0)[far], Bank(plane).band(0.0)[far], atol=0.02)
+    plane[100:140, 60:90] = 0  # a dark thing in the middle stays one
+    assert Bank(plane).known.all()
 
 
 # Whole pictures.

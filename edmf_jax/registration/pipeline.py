@@ -5,11 +5,14 @@ import dataclasses
 import numpy as np
 
 from edmf_jax.registration import features, fitting, plain, planes, swarm, tiles, transforms
+from edmf_jax.registration.blurs import Bank, scaled
 from edmf_jax.registration.result import METHODS, Registration, RegistrationConfig, judge
 
 _FLAT = 0.004  # standard deviation of luma; one level of 8 bits
 _SMALLEST_PX = 32
-_FEW = 200  # consistent matches; with fewer a second plane is searched too
+_FEW = 200  # consistent matches; with fewer other planes are searched too
+_SOFTER_PX = (3.0, 6.0, 0.0)  # blurs of those, px of the copy: what one shot shows far out of focus is alike when soft
+_APART_PX = 3.0  # matches nearer to each other in both shots are one piece of evidence
 _REMATCH_PX = 6.0  # radius of the second matching, px of the copy
 _AGREE_PX = 1.5  # a tile that is off by less agrees, px of the copy
 
@@ -84,8 +87,10 @@ def _match(small: tuple, model: str, method: str, config: RegistrationConfig
     side = max(small[0].shape)
     first, second, pairs = _candidates([planes.slope_plane(plane, config.blur_px) for plane in small], config.features)
     chosen = features.consistent(first, second, pairs, side)
-    if len(chosen) < _FEW:
-        more = _candidates([planes.contrast_plane(plane) for plane in small], config.features)
+    for blur_px in _SOFTER_PX:
+        if len(chosen) >= _FEW:
+            break
+        more = _candidates([planes.contrast_plane(plane, blur_px) for plane in small], config.features)
         pairs = np.concatenate([pairs, more[2] + [len(first.points), len(second.points)]])
         first, second = features.joined(first, more[0]), features.joined(second, more[1])
         chosen = features.consistent(first, second, pairs, side)
@@ -117,25 +122,32 @@ def _from_matches(first: features.Features, second: features.Features, pairs: np
             found, *_ = fitting.fit(found, *to_unit(chosen), model, limit=limit)
     points, targets = to_unit(pairs)
     agree = pairs[np.linalg.norm(transforms.project(found, points) - targets, axis=1) < limit]
-    return transforms.normalised(back @ found @ unit), (first.points[agree[:, 0]], second.points[agree[:, 1]])
+    ends = first.points[agree[:, 0]], second.points[agree[:, 1]]
+    # One corner may be a keypoint of several planes, sizes and orientations.
+    cells = np.floor(np.concatenate(ends, 1) / _APART_PX)
+    distinct = np.sort(np.unique(cells, axis=0, return_index=True)[1])
+    return transforms.normalised(back @ found @ unit), (ends[0][distinct], ends[1][distinct])
 
 
 def _refined(whole: tuple, small: tuple, scales: tuple, matrix: np.ndarray, model: str, method: str,
              config: RegistrationConfig) -> tuple[np.ndarray, dict]:
     """The map between the whole pictures, refined if asked for, and what the content says about it."""
-    logs = [planes.log_plane(plane) for plane in small]
-    refined, deviation = tiles.refine(*logs, matrix, model)
+    banks = [Bank(plane) for plane in small]
+    refined, deviation, blurs = tiles.refine(*banks, matrix, model)
     refining = method == "pso-sift" and config.refine
     if refining:
         matrix = refined
-    support = tiles.support(tiles.measure(*logs, matrix), _AGREE_PX)
+    support = tiles.support(tiles.measure(*banks, matrix), _AGREE_PX)
     matrix = np.linalg.inv(scales[1]) @ matrix @ scales[0]
     zoom = 1 / scales[0][0, 0]
     if refining and config.refine_pixels > config.most_pixels and zoom > 1:
         larger, larger_scales = _reduced(whole, config.refine_pixels)
         local = larger_scales[1] @ matrix @ np.linalg.inv(larger_scales[0])
-        local, _ = tiles.refine(*(planes.log_plane(plane) for plane in larger), local, model, rounds=3)
-        matrix = np.linalg.inv(larger_scales[1]) @ local @ larger_scales[0]
+        local, finer, _ = tiles.refine(*(Bank(plane) for plane in larger), local, model, rounds=3,
+                                       blurs=scaled(blurs, zoom * larger_scales[0][0, 0]))
+        # What is out of focus has nothing fine to say: then the copy knows better.
+        if finer / larger_scales[0][0, 0] < deviation * zoom:
+            matrix = np.linalg.inv(larger_scales[1]) @ local @ larger_scales[0]
     matrix = transforms.normalised(matrix)
     return matrix, {"tiles": support.tiles, "agreeing": support.agreeing,
                     "residual_px": float(support.residual_px * zoom), "deviation_px": float(deviation * zoom),

@@ -75,12 +75,28 @@ def slope_plane(luma: np.ndarray, blur_px: float) -> np.ndarray:
     return np.uint8(np.clip(relative * np.float32(255 / _SLOPE_RANGE), 0, 255))
 
 
-def contrast_plane(luma: np.ndarray) -> np.ndarray:
-    """A second look for pictures with few features, uint8: the logarithm relative to its neighbourhood's scatter."""
+def contrast_plane(luma: np.ndarray, blur_px: float = 0.0) -> np.ndarray:
+    """A second look for pictures with few features, uint8: the logarithm relative to its neighbourhood's scatter.
+
+    `blur_px` is the standard deviation of a Gaussian before all, in about linear light, as defocus is.
+    """
+    if blur_px:
+        luma = np.sqrt(soft(luma * luma, blur_px))
     log = log_plane(luma)
     mean = cv2.GaussianBlur(log, (0, 0), _LOCAL_PX / 2)
     scatter = np.sqrt(np.maximum(cv2.GaussianBlur(log * log, (0, 0), _LOCAL_PX / 2) - mean * mean, 0) + _CONTRAST_FLOOR)
     return np.uint8(np.clip(((log - mean) / scatter + _SLOPE_RANGE) * np.float32(255 / (2 * _SLOPE_RANGE)), 0, 255))
+
+
+def soft(plane: np.ndarray, sigma_px: float) -> np.ndarray:
+    """A Gaussian blur; wide ones by way of half the size, at a fraction of the time and a thousandth off."""
+    if sigma_px < 3 or min(plane.shape) < 16:
+        return cv2.GaussianBlur(plane, (0, 0), sigma_px)
+    height, width = plane.shape
+    half = cv2.resize(plane, (-(-width // 2), -(-height // 2)), interpolation=cv2.INTER_AREA)
+    # Area-averaging by two and interpolation back blur by about 0.6 px themselves.
+    half = soft(half, float(np.sqrt(sigma_px**2 - 0.36)) / 2)
+    return cv2.resize(half, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
 def band_plane(log_luma: np.ndarray, fine_px: float = 1.2, coarse_px: float = 8.0) -> np.ndarray:
@@ -88,4 +104,4 @@ def band_plane(log_luma: np.ndarray, fine_px: float = 1.2, coarse_px: float = 8.
 
     Defocus is symmetric, so it lowers a correlation peak without moving it.
     """
-    return cv2.GaussianBlur(log_luma, (0, 0), fine_px) - cv2.GaussianBlur(log_luma, (0, 0), coarse_px)
+    return cv2.GaussianBlur(log_luma, (0, 0), fine_px) - soft(log_luma, coarse_px)

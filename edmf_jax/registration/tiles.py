@@ -7,17 +7,20 @@ depth disagree with the rest and lose their weight, which a global correlation (
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 
-from edmf_jax.registration import fitting, planes, transforms
+from edmf_jax.registration import fitting, transforms
+from edmf_jax.registration.blurs import BLURS, Bank
 
 _MOST_TILES = 400
 _NOISE = 0.004  # log units after the band-pass: a tile with less in it is flat
 _HINT = 0.3  # the correlation from which on a tile has a say in the fit
 _LEAST_TILES = 8
 _SETTLED_PX = 0.02
+_RARE = 0.02  # a blur that fewer tiles take is not tried again
 _OVERLAP = 4.0  # tiles that overlap by half say most things four times
 _SAMPLES = 50  # about as many independent ones does a tile have, which scales the curvature to a variance
 _OUTLYING = 4.0  # times the median length: 4.7 standard deviations of two normal components
@@ -33,6 +36,8 @@ class Shifts:
       information: `[T, 2, 2]`, 1/px², the inverse of the shift's covariance up to one factor.
       peaks: the correlation at the shift, −1…1, `[T]`.
       still: the correlation at no shift, `[T]`.
+      blurs: the standard deviation, px, of the Gaussian that the reference was blurred with, negative: the moving
+        picture was, `[T]`.
     """
 
     points: np.ndarray
@@ -40,30 +45,78 @@ class Shifts:
     information: np.ndarray
     peaks: np.ndarray
     still: np.ndarray
+    blurs: np.ndarray
 
 
-def measure(reference: np.ndarray, moving: np.ndarray, matrix: np.ndarray, reach_px: int = 8) -> Shifts:
-    """Correlates tiles of the reference with the moving picture as `matrix` warps it.
+def measure(reference: Bank, moving: Bank, matrix: np.ndarray, reach_px: int = 8,
+            blurs: Sequence[float] = BLURS) -> Shifts:
+    """Correlates tiles of the reference with the moving picture as `matrix` warps it, both at one blur.
 
     Args:
-      reference, moving: `planes.log_plane`s.
+      reference, moving: the shots.
       matrix: reference px → moving px.
       reach_px: the largest shift looked for.
+      blurs: what is tried, see `Shifts`.
     """
-    size, places = _grid(reference.shape)
-    height, width = reference.shape
-    options = {"flags": cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP}
-    warped = cv2.warpPerspective(moving, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE, **options)
-    covered = cv2.warpPerspective(np.ones_like(moving), matrix, (width, height), borderMode=cv2.BORDER_CONSTANT,
-                                  **options)
-    cut = lambda plane: np.stack([plane[y : y + size, x : x + size] for x, y in places])
-    whole = cut(covered).min((1, 2)) > 0.99
-    if not whole.any():
-        return Shifts(np.zeros((0, 2)), np.zeros((0, 2)), np.zeros((0, 2, 2)), np.zeros(0), np.zeros(0))
-    places = places[whole]
-    a, b = (cut(planes.band_plane(plane)) for plane in (reference, warped))
+    size, places = _grid(reference.luma.shape)
+    places = places[_covered(reference, moving, matrix, places, size)]
+    if not len(places):
+        return Shifts(np.zeros((0, 2)), np.zeros((0, 2)), np.zeros((0, 2, 2)), np.zeros(0), np.zeros(0), np.zeros(0))
+    a, b, chosen = _alike(reference, moving, matrix, places, size, blurs)
     shifts, information, peaks, still = correlate(a, b, min(reach_px, size // 4))
-    return Shifts(places + (size - 1) / 2, shifts, information, peaks, still)
+    return Shifts(places + (size - 1) / 2, shifts, information, peaks, still, chosen)
+
+
+def _covered(reference: Bank, moving: Bank, matrix: np.ndarray, places: np.ndarray, size: int) -> np.ndarray:
+    """Which tiles both shots have all pixels of, bool `[T]`."""
+    height, width = reference.luma.shape
+    real = reference.known * cv2.warpPerspective(moving.known, matrix, (width, height), borderMode=cv2.BORDER_CONSTANT,
+                                                 flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+    return np.array([real[y : y + size, x : x + size].min() > 0.99 for x, y in places], bool)
+
+
+def _alike(reference: Bank, moving: Bank, matrix: np.ndarray, places: np.ndarray, size: int, blurs: Sequence[float]
+           ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Tiles `[T, S, S]` of both shots and the blurs `[T]`: one of them blurred as it agrees best with the other.
+
+    They are compared where they lie.  While a tile is off by some px a wide blur agrees best, so that the first
+    rounds go from coarse to fine.
+    """
+    root = np.sqrt(_window(size))
+    cut = lambda sigma: np.stack([reference.band(sigma)[y : y + size, x : x + size] for x, y in places])
+    warped = lambda sigma: np.stack([_warped_tile(moving.band(sigma), matrix, place, size) for place in places])
+    sharp = [(tiles, _standardised(tiles, root)) for tiles in (cut(0.0), warped(0.0))]
+    best, chosen = [tiles.copy() for tiles, _ in sharp], np.zeros(len(places))
+    agreement = np.einsum("tn,tn->t", sharp[0][1], sharp[1][1])
+    for blur in blurs:
+        side = int(blur < 0)
+        tiles = (cut, warped)[side](abs(blur))
+        found = np.einsum("tn,tn->t", _standardised(tiles, root), sharp[1 - side][1])
+        better = found > agreement
+        agreement[better], chosen[better] = found[better], blur
+        best[side][better], best[1 - side][better] = tiles[better], sharp[1 - side][0][better]
+    return best[0], best[1], chosen
+
+
+def _standardised(tiles: np.ndarray, root: np.ndarray) -> np.ndarray:
+    """`[T, N]` of weighted mean 0 and sum of squares 1, under the square of `root` `[S, S]`; flat tiles stay small."""
+    root = root.ravel()
+    tiles = tiles.reshape(len(tiles), -1)
+    centred = (tiles - (tiles @ root**2)[:, None]) * root
+    return centred / np.sqrt(np.einsum("tn,tn->t", centred, centred) + np.float32(_NOISE**2))[:, None]
+
+
+def _warped_tile(plane: np.ndarray, matrix: np.ndarray, place: np.ndarray, size: int) -> np.ndarray:
+    shift = np.array([[1.0, 0, place[0]], [0, 1, place[1]], [0, 0, 1]])
+    return cv2.warpPerspective(plane, matrix @ shift, (size, size), borderMode=cv2.BORDER_REPLICATE,
+                               flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP)
+
+
+def _window(size: int) -> np.ndarray:
+    """Hann's, of sum 1."""
+    hann = np.hanning(size + 2)[1:-1]
+    window = np.outer(hann, hann)
+    return (window / window.sum()).astype(np.float32)
 
 
 def _grid(shape: tuple[int, int]) -> tuple[int, np.ndarray]:
@@ -84,9 +137,7 @@ def correlate(a: np.ndarray, b: np.ndarray, reach: int) -> tuple[np.ndarray, np.
     pixels; by warping again with what was found the remaining shift, and with it the bias, goes to zero.
     """
     size = a.shape[-1]
-    hann = np.hanning(size + 2)[1:-1]
-    window = np.outer(hann, hann)
-    window /= window.sum()
+    window = _window(size)
     centred = [(x - (x * window).sum((1, 2), keepdims=True)) * np.sqrt(window) for x in (a, b)]
     energies = [(x * x).sum((1, 2)) + _NOISE**2 for x in centred]
     spectrum = np.conj(np.fft.rfft2(centred[0])) * np.fft.rfft2(centred[1])
@@ -162,27 +213,29 @@ def support(found: Shifts, limit_px: float) -> Support:
     return Support(int(clear.sum()), int(agreeing.sum()), float(residual) if agreeing.any() else float("inf"))
 
 
-def refine(reference: np.ndarray, moving: np.ndarray, matrix: np.ndarray, model: str, *,
-           rounds: int = 6) -> tuple[np.ndarray, float]:
-    """The map fitted to the tiles' shifts, over and over from the last one, and its deviation at the corners, px.
+def refine(reference: Bank, moving: Bank, matrix: np.ndarray, model: str, *,
+           rounds: int = 6, blurs: Sequence[float] = BLURS) -> tuple[np.ndarray, float, list[float]]:
+    """The map fitted to the tiles' shifts, over and over from the last one; its deviation at the corners, px; blurs.
 
     The deviation is the fit's own estimate, of the moving picture's px, the largest of the
     four corners; infinite where too few tiles say anything.  Where the tiles end up farther apart than they
     were, the map that was given is returned.
     """
     first, middle, step, deviation = matrix, [], np.inf, float("inf")
-    for _ in range(rounds):
-        found = measure(reference, moving, matrix)
+    for number in range(rounds):
+        found = measure(reference, moving, matrix, blurs=blurs)
         clear = found.peaks >= _HINT
         if clear.sum() < _LEAST_TILES:
-            return first, float("inf")
+            return first, float("inf"), list(blurs)
         middle.append(float(np.median(lengths_of(found.shifts, found.information)[clear])))
         if step < _SETTLED_PX:
             break
-        fitted, deviation = _fit(found, clear, matrix, reference.shape, model)
-        step = float(transforms.corner_errors(fitted, matrix, reference.shape).max())
+        if number:  # in the first round the tiles are too far off to tell
+            blurs = [blur for blur in blurs if (found.blurs[clear] == blur).mean() > _RARE]
+        fitted, deviation = _fit(found, clear, matrix, reference.luma.shape, model)
+        step = float(transforms.corner_errors(fitted, matrix, reference.luma.shape).max())
         matrix = fitted
-    return (matrix if middle[-1] <= 1.1 * middle[0] + _SETTLED_PX else first), deviation
+    return (matrix if middle[-1] <= 1.1 * middle[0] + _SETTLED_PX else first), deviation, list(blurs)
 
 
 def _fit(found: Shifts, clear: np.ndarray, matrix: np.ndarray, shape: tuple[int, int],
