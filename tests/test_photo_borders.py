@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from edmf_jax.focus import local_spatial_frequency
-from edmf_jax.photo import borders, exposure, layers, sharpness, tone
+from edmf_jax.photo import borders, exposure, layers, response, sharpness, tone
+from edmf_jax.weights import load_pretrained
 
 
 def brute_rectangle(mask):
@@ -49,7 +50,7 @@ def test_the_say_of_a_pixel_rises_from_nothing_to_all():
 def test_the_other_takes_over_smoothly():
     there = np.ones((40, 80), bool)
     there[:, :20] = False
-    say = borders.weights(there)
+    say = borders.weights(there)[..., None]
     first, second = np.zeros((40, 80, 1), np.float32), np.ones((40, 80, 1), np.float32)
     mixed = borders.take_over(first, say, second, np.ones_like(say))[20, :, 0]
     assert (mixed[:20] == 1).all() and (mixed[40:] == 0).all() and np.abs(np.diff(mixed)).max() < 0.1
@@ -70,7 +71,8 @@ def test_composite_of_one_shot_is_that_shot(rng):
     say = np.full((20, 30), 0.5, np.float32)
     composite.add(place, pixels, say, np.full((20, 30), 0.1, np.float32), 2)
     composite.add(place, 1 - pixels, 0 * say, np.full((20, 30), 0.3, np.float32), 1)
-    found, certain = composite.tile(*place)
+    found, certain, own = composite.tile(*place)
+    np.testing.assert_array_equal(own, np.repeat(certain[..., None], 3, -1))
     np.testing.assert_allclose(found, pixels, atol=1e-6)
     assert (composite.sources == 2).all() and np.allclose(certain, 0.5, atol=1 / 255)
 
@@ -105,8 +107,40 @@ def test_clipping_costs_only_where_another_shot_sees_more():
     average = np.mean(curves, axis=0)
     assert [float(exposure.hidden(c, curves, average)[0]) for c in curves] == [1, 1, 0]
     values = np.array([[[0.5], [0.97], [1.0]]], np.float32)
-    np.testing.assert_allclose(exposure.trust(values, np.ones(1)), [[1, 0.5, 0]], atol=0.01)
+    np.testing.assert_allclose(exposure.trust(values, np.ones(1))[..., 0], [[1, 0.5, 0]], atol=0.01)
     np.testing.assert_array_equal(exposure.trust(values, np.zeros(1)), 1)
+
+
+def test_a_clipped_channel_is_no_darker_than_white_where_its_shot_is_sharp(rng):
+    fine = rng.uniform(0.2, 0.6, (60, 80, 3)).astype(np.float32)
+    fine[..., 0] = 0.7  # at the target's exposure; as the shot has it: clipped
+    own = np.ones_like(fine)
+    own[..., 0] = borders.LEAST
+    flat = np.full_like(fine, 0.5)
+    flat[:, 40:] = 0.9
+    say = np.ones((60, 80), np.float32)
+    taken = layers.filled(layers.Tile(fine, say, own), layers.Tile(flat, say, np.ones_like(fine)))
+    np.testing.assert_array_equal(taken[..., 1:], fine[..., 1:])  # what is not clipped stays the sharp one's
+    np.testing.assert_allclose(taken[10:50, 10:24, 0], 0.7, atol=0.01)
+    np.testing.assert_allclose(taken[10:50, 57:70, 0], 0.9, atol=0.01)
+    # A lamp's blur over something dark and sharp:
+    blurred, dark = layers.Tile(flat, say, own), layers.Tile(fine - 0.15, say, np.ones_like(fine))
+    np.testing.assert_allclose(layers.filled(blurred, dark)[10:50, 57:70, 0], 0.55, atol=0.03)
+
+
+def test_what_a_network_makes_of_flat_areas_is_undone():
+    levels = np.linspace(0, 1, 33, dtype=np.float32)
+    veil = np.tanh(0.7 * levels) / 0.7
+    np.testing.assert_allclose(response.undone(veil, veil), levels, atol=1e-6)
+    assert np.ptp(response.undone(np.array([-0.2, veil[0], veil[-1], 1.2]), veil)) > 1.3  # overshoot goes on
+    for none in (0 * levels, 1 - levels, levels**3, np.where(levels > 0.5, 0.5, levels)):
+        np.testing.assert_array_equal(response.undone(veil, none.astype(np.float32)), veil)
+
+
+def test_the_shipped_network_has_an_inverse():
+    flat = response.measured(load_pretrained("edmf"))
+    levels = np.linspace(0, 1, 33, dtype=np.float32)
+    np.testing.assert_allclose(response.undone(flat, flat), levels, atol=1e-3)
 
 
 def test_without_anything_to_compare_shots_are_taken_as_equal():

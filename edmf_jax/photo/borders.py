@@ -75,11 +75,11 @@ def weights(there: np.ndarray) -> np.ndarray:
 
 
 def take_over(first: np.ndarray, say: np.ndarray, second: np.ndarray, second_say: np.ndarray) -> np.ndarray:
-    """`first` `[h, w, C]`, and `second` where `first` has little say; all of `first` where neither has any."""
+    """`first`, and `second` where `first` has little say; `first` where neither has any.  All `[h, w, C]`."""
     if (say == 1).all():
         return first
     instead = (1 - say) * second_say
-    share = np.where(instead > 0, say / np.maximum(say + instead, np.float32(1e-12)), 1)[..., None]
+    share = np.where(instead > 0, say / np.maximum(say + instead, np.float32(1e-12)), 1)
     return first * share + second * (1 - share)
 
 

@@ -21,7 +21,8 @@ nothing.
 
 import numpy as np
 
-from edmf_jax.photo import tone
+from edmf_jax.color import luma
+from edmf_jax.photo import sharpness, tone
 
 _MIDDLE, _WIDTH = 0.5, 0.2  # Mertens's
 _POWER, _LEAST_WEIGHT = 4, 0.05
@@ -79,20 +80,24 @@ def _well_exposed(curve: np.ndarray, scene: np.ndarray) -> float:
 
 
 def scene_values(curves: list[np.ndarray], copies: list[np.ndarray], real: list[np.ndarray]) -> np.ndarray:
-    """What the scene is, as encoded values r `[N, C]`: per place the median of what the unclipped shots say.
+    """What the scene is, as encoded values r `[N, C]`: per place what the sharpest unclipped shot says.
 
-    Where all clip, the largest of what they say: a bound from below.
+    The sharpest, as the result has it: where a shot is out of focus, fine dark and bright things have become middle
+    tones.  Where all clip, the largest of what they say: a bound from below.
     """
-    values = []
+    best, values = np.full(real[0].shape, -1.0, np.float32), np.zeros(copies[0].shape)
+    bound = np.zeros(copies[0].shape[2])
     for curve, copy, there in zip(curves, copies, real):
         seen = np.stack([invert(channel, copy[..., c]) for c, channel in enumerate(curve)], -1)
-        clipped = (copy >= tone.CLIPPED).any(-1)
-        values.append(np.where((there & ~clipped)[..., None], seen, np.nan))
-    known = ~np.isnan(values).all(axis=(0, 3))
-    bound = np.max([np.where(there[..., None], [curve[c].searchsorted(1.0) for c in range(len(curve))], 0)
-                    for curve, there in zip(curves, real)], axis=0)
-    bound = tone.GRID[np.minimum(bound, len(tone.GRID) - 1)]
-    return np.concatenate([np.nanmedian(np.stack(values)[:, known], axis=0), bound[~known]])
+        plane = luma(seen) if seen.shape[-1] == 3 else seen[..., 0]
+        sharp = sharpness.local_spatial_frequency(plane.astype(np.float32))
+        sharp = np.where(there & ~(copy >= tone.CLIPPED).any(-1), sharp, -1)
+        better = sharp > best
+        values[better], best = seen[better], np.maximum(best, sharp)
+        white = np.array([channel.searchsorted(1.0) for channel in curve])
+        bound = np.maximum(bound, tone.GRID[np.minimum(white, len(tone.GRID) - 1)])
+    values[best < 0] = bound
+    return values.reshape(-1, values.shape[-1])
 
 
 def invert(curve: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -124,14 +129,12 @@ def hidden(curve: np.ndarray, curves: list[np.ndarray], target: np.ndarray) -> n
 
 
 def trust(values: np.ndarray, lost: np.ndarray) -> np.ndarray:
-    """How far a shot is to be believed in view of its own clipping, `[h, w]` in [0, 1].
+    """How far each channel of a shot is to be believed in view of its own clipping, `[h, w, C]` in [0, 1].
 
     `values` `[h, w, C]` in [0, 1] as the shot has them; `lost` `[C]` from `hidden`.
     """
-    if not lost.any():
-        return np.ones(values.shape[:2], np.float32)
     near_white = np.clip((values - np.float32(tone.CLIPPED - _SOFT)) / np.float32(_SOFT), 0, 1)
-    return 1 - (near_white * lost.astype(np.float32)).max(-1)
+    return 1 - near_white * lost.astype(np.float32)
 
 
 def apply(image: np.ndarray, tables: np.ndarray) -> np.ndarray:

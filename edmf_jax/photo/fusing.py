@@ -26,7 +26,7 @@ import numpy as np
 
 from edmf_jax.errors import UserError
 from edmf_jax.model import MIN_SIDE_PX
-from edmf_jax.photo import alignment, borders, exposure, layers, sharpness, shots
+from edmf_jax.photo import alignment, borders, exposure, layers, response, sharpness, shots
 from edmf_jax.photo.options import PhotoOptions, PhotoResult
 from edmf_jax.photo.study import Study, study
 from edmf_jax.tiling import fuse_piece, padded_shape, pieces, within
@@ -125,8 +125,8 @@ def _gather(composite: layers.Composite, moved: layers.Layer, first: layers.Laye
             common: np.ndarray | None) -> None:
     """Adds a shot to the composite; what it lacks is the reference's, with no say."""
     for around, _, kept in tiles(first.image.shape, TILE_PX):
-        pixels, say = moved.tile(*around)
-        pixels = layers.filled((pixels, say), first.tile(*around))
+        tile = moved.tile(*around)
+        pixels, say = layers.filled(tile, first.tile(*around)), tile.own.min(-1)
         inside = _inside(kept, around)
         composite.add(kept, pixels[inside], say[inside], layers.sharp_of(pixels)[inside], number)
         if common is not None:
@@ -139,21 +139,21 @@ def _fuse_tiles(first: layers.Layer, other, weights: Weights, common: np.ndarray
     shape, full = first.image.shape, shots.full_scale(first.image.dtype)
     image = np.empty(shape, first.image.dtype)
     sources = other.sources if isinstance(other, layers.Composite) else np.ones(shape[:2], np.uint8)
-    padded = padded_shape(shape[:2], TILE_PX)
+    padded, flat = padded_shape(shape[:2], TILE_PX), response.measured(weights)
     for around, piece, kept in tiles(shape, TILE_PX):
         done("fusing", _NETWORK * (kept[0].stop - kept[0].start) * (kept[1].stop - kept[1].start) / 1e6)
         tile_a, tile_b = first.tile(*around), other.tile(*around)
-        fused, from_first = _fuse_tile(tile_a, tile_b, around, piece, kept, padded, weights)
+        fused, from_first = _fuse_tile(tile_a, tile_b, around, piece, kept, padded, weights, flat)
         sources[kept][from_first] = 0
         if common is not None:
             inside = _inside(kept, around)
-            common[kept] &= (tile_a[1][inside] > 0) & (tile_b[1][inside] > 0)
+            common[kept] &= (tile_a.say[inside] > 0) & (tile_b.say[inside] > 0)
         fused = np.clip(fused, 0, 1) * np.float32(full)
         image[kept] = np.rint(fused) if np.issubdtype(image.dtype, np.integer) else fused
     return image, sources
 
 
-def _fuse_tile(tile_a, tile_b, around, piece, kept, padded, weights) -> tuple[np.ndarray, np.ndarray]:
+def _fuse_tile(tile_a, tile_b, around, piece, kept, padded, weights, flat) -> tuple[np.ndarray, np.ndarray]:
     """One tile's kept part `[h, w, C]`, and where the reference is the sharper one, bool `[h, w]`."""
     a, b = layers.filled(tile_a, tile_b), layers.filled(tile_b, tile_a)
     inside, within_piece = _inside(kept, around), _inside(piece, around)
@@ -162,15 +162,16 @@ def _fuse_tile(tile_a, tile_b, around, piece, kept, padded, weights) -> tuple[np
     # By default a GPU or TPU multiplies float32 numbers at less than float32 precision.
     with jax.default_matmul_precision("highest"):
         fused = fuse_piece(weights.model, weights.params, *(plane[within_piece] for plane in planes), padded)
-    fused = np.clip(fused[_inside(kept, piece)], 0, 1)
-    say_a, say_b = tile_a[1][inside], tile_b[1][inside]
+    fused = np.clip(response.undone(fused[_inside(kept, piece)], flat), 0, 1)
+    say_a, say_b = tile_a.say[inside], tile_b.say[inside]
     both = np.minimum(say_a, say_b)
     if (both < 1).any():
         total = np.maximum(say_a + say_b, 1e-12)
         one = np.where(say_a + say_b > 0, (say_a * planes[0][inside] + say_b * planes[1][inside]) / total,
                        planes[0][inside])
         fused = both * fused + (1 - both) * one
-    from_first = say_a * sharp[0][inside] >= say_b * sharp[1][inside]
+    own_a, own_b = (tile.own[inside].min(-1) for tile in (tile_a, tile_b))
+    from_first = own_a * sharp[0][inside] >= own_b * sharp[1][inside]
     if a.shape[2] == 1:
         return fused[..., None], from_first
     share = sharpness.chroma_share(*sharp)[inside]

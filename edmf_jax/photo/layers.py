@@ -4,6 +4,7 @@ Both answer tile by tile with their pixels at the target's exposure and the say 
 """
 
 import dataclasses
+from typing import NamedTuple
 
 import numpy as np
 
@@ -12,6 +13,20 @@ from edmf_jax.photo.shots import full_scale, to_unit
 
 _POWER = 16  # of spatial frequency: twice as sharp counts 65,536 times; equally flat ones are averaged
 _NOTHING = np.float32(-1e4)  # the logarithm of no say at all
+
+
+class Tile(NamedTuple):
+    """A part of a shot.
+
+    Attributes:
+      pixels: `[h, w, C]`, float32 at the target's exposure.
+      say: `[h, w]` in [0, 1]: 0 exactly where there are none, falling towards it.
+      own: `[h, w, C]`, `say` and how far each channel is to be believed.
+    """
+
+    pixels: np.ndarray
+    say: np.ndarray
+    own: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,10 +47,8 @@ class Layer:
     tables: np.ndarray
     lost: np.ndarray
 
-    def tile(self, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray]:
-        """Pixels `[h, w, C]`, float32 at the target's exposure, and their say `[h, w]`: 0 exactly where there are none.
-
-        The say falls to nothing towards missing pixels, and where the shot is clipped and another one is not.
+    def tile(self, rows: slice, columns: slice) -> Tile:
+        """Its part of the picture.  A channel's own say falls to nothing where it is clipped and another shot's is not.
         """
         pixels = self.image[rows, columns]
         there = np.ones(pixels.shape[:2], bool) if self.real is None else self.real[rows, columns]
@@ -43,9 +56,11 @@ class Layer:
             region = borders.resized(self.region, rows, columns, self.image.shape)
             there = borders.has_pixels(pixels, full_scale(pixels.dtype), there, region)
         say = borders.weights(there)
+        own = np.broadcast_to(say[..., None], pixels.shape)
         if self.lost.any():
-            say = np.maximum(say * exposure.trust(to_unit(pixels), self.lost), there * np.float32(borders.LEAST))
-        return exposure.apply(pixels, self.tables), say
+            own = np.maximum(own * exposure.trust(to_unit(pixels), self.lost),
+                             there[..., None] * np.float32(borders.LEAST))
+        return Tile(exposure.apply(pixels, self.tables), say, own)
 
 
 class Composite:
@@ -77,15 +92,25 @@ class Composite:
         # Rounded up: a pixel that is there at all keeps a say.
         self._say[place] = np.maximum(self._say[place], np.ceil(255 * say))
 
-    def tile(self, rows: slice, columns: slice) -> tuple[np.ndarray, np.ndarray]:
+    def tile(self, rows: slice, columns: slice) -> Tile:
         """As `Layer.tile`."""
         place = rows, columns
-        return self._sum[place] / self._total[place][..., None], self._say[place].astype(np.float32) / 255
+        pixels, say = self._sum[place] / self._total[place][..., None], self._say[place].astype(np.float32) / 255
+        return Tile(pixels, say, np.broadcast_to(say[..., None], pixels.shape))
 
 
-def filled(first: tuple[np.ndarray, np.ndarray], second: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
-    """The first of two tiles (pixels, say), the second's pixels where it has little say."""
-    return borders.take_over(*first, *second)
+def filled(first: Tile, second: Tile) -> np.ndarray:
+    """The pixels of the first, the second's where it has little say.
+
+    A clipped pixel says that the scene is no darker than its white.  Where the first is the sharper one that
+    holds for what it takes over too: else the second's blur would eat into bright things from their edges.  Where it is
+    not, it may be the blur of a lamp, and does not hold.
+    """
+    if (first.own == 1).all():
+        return first.pixels
+    share = sharpness.chroma_share(sharp_of(first.pixels), sharp_of(second.pixels))[..., None]
+    bounded = second.pixels + share * np.maximum(first.pixels - second.pixels, 0)
+    return borders.take_over(first.pixels, first.own, bounded, second.own)
 
 
 def sharp_of(pixels: np.ndarray) -> np.ndarray:
