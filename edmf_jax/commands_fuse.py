@@ -37,6 +37,8 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
                      "the middle between the shots, or the best-exposed ones")
     sub.add_argument("--crop", action="store_true", default=None, help="cut to what all shots show")
     sub.add_argument("--save-map", metavar="FILE", help="a PNG too: which shot each pixel comes from")
+    sub.add_argument("--report", metavar="PAGE.html", help="a page too, in one file: shots, result and map under a "
+                     "before/after slider, matching points, exposures, settings")
     sub.add_argument("--force", action="store_true", help="overwrite what is there")
 
     sub = command("align", _align, "register shots to the first one and write them, without fusing")
@@ -87,7 +89,7 @@ def _fuse(args) -> int:
         raise UserError(f"--format {args.format} is for a batch; the suffix of {args.output} says the format")
     with _progress() as progress:
         fuse_files(args.shots, args.output, weights=args.weights, force=args.force, save_map=args.save_map,
-                   progress=progress, **_options(args))
+                   report=args.report, progress=progress, **_options(args))
     print(args.output)
     return 0
 
@@ -102,6 +104,8 @@ def _fuse_batch(args) -> int:
     from edmf_jax.fusion import fuse_files, resolve_weights
     from edmf_jax.interrupt import Interrupted
 
+    if args.report:
+        raise UserError(f"--report {args.report}: a batch writes no reports; fuse the shots one by one for them")
     if args.save_map:
         raise UserError(f"--save-map {args.save_map}: a batch writes no maps; fuse the shots one by one for them")
     suffix = f".{args.format}" if args.format else None

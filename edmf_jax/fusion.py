@@ -12,6 +12,7 @@ MUFusion's (32), measured on CPU: 10 to 20 GB for 10 megapixels.  Each new size 
 
 import functools
 import os
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -22,11 +23,14 @@ import numpy as np
 from edmf_jax import photo
 from edmf_jax.color import fuse_chroma, rgb_to_ycbcr, ycbcr_to_rgb
 from edmf_jax.errors import MissingFileError, UserError
-from edmf_jax.files import check_new
+from edmf_jax.files import replace_file
+from edmf_jax.fusion_pictures import Fusion
+from edmf_jax.fusion_report import make_page
 from edmf_jax.images import check_target, write_image
 from edmf_jax.maps import write_map
 from edmf_jax.metadata import check_fits
 from edmf_jax.model import MIN_SIDE_PX, FusionNet, fuse_luma
+from edmf_jax.outputs import check_outputs
 from edmf_jax.photographs import inspect_all, read_shot
 from edmf_jax.weights import HOW_TO_GET_SOME, Weights, load_pretrained, load_weights
 
@@ -93,7 +97,7 @@ def fuse(images: Sequence[np.ndarray], weights: Weights | str | os.PathLike | No
 def fuse_files(paths: Sequence[str | os.PathLike], out: str | os.PathLike, *,
                weights: Weights | str | os.PathLike | None = None, preset: str = "photo", align: str | None = None,
                model: str | None = None, exposure: str | None = None, crop: bool | None = None, force: bool = False,
-               save_map: str | os.PathLike | None = None,
+               save_map: str | os.PathLike | None = None, report: str | os.PathLike | None = None,
                progress: Callable[[str, float], None] | None = None) -> np.ndarray:
     """`fuse` from files, the reference first, to another (see `read_shot`, `write_image`); returns what was written.
 
@@ -102,32 +106,48 @@ def fuse_files(paths: Sequence[str | os.PathLike], out: str | os.PathLike, *,
     turn comes, so that a long bracket need not fit into memory.
 
     Args:
-      force: overwrite `out` and `save_map`.
+      force: overwrite `out`, `save_map` and `report`.
       save_map: preset "photo" only: a PNG to write with the number of the shot that each pixel comes from.
+      report: an HTML file to write, complete in itself: shots, result and map to compare, the registrations, exposures
+        and settings (`fusion_report`).
 
     Raises:
       UserError: as `fuse`, `read_shot` and `write_image`; a file to write is there already or is one of the sources;
         shots that are one and the same, or whose colour profiles differ.
       MissingFileError: a source, the weights or the folder of `out` do not exist.
     """
+    began = time.monotonic()
     options = _options(preset, len(paths), align=align, model=model, exposure=exposure, crop=crop)
     names = [str(path) for path in paths]
-    _check_outputs(out, save_map, paths, preset, force)
+    check_outputs(out, save_map, report, paths, preset, force)
     weights = resolve_weights(weights)
     metadata = inspect_all(paths, twins=options is None)[0]
     first = read_shot(paths[0])
     check_target(out, first.dtype)
     check_fits(metadata, Path(out).suffix.lower(), first.ndim == 2, str(out))
+    shots = [functools.partial(read_shot, path) for path in paths]
+    result = None
     if options is None:
-        fused = _fuse_checked([first, *map(read_shot, paths[1:])], names, weights)
+        fused = _fuse_checked([first, *(read() for read in shots[1:])], names, weights)
     else:
-        shots = [first, *(functools.partial(read_shot, path) for path in paths[1:])]
-        result = photo.fuse_photos(shots, names, weights=weights, options=options, progress=progress)
+        result = photo.fuse_photos([first, *shots[1:]], names, weights=weights, options=options,
+                                   progress=_share_of(progress, 0, 1 if report is None else 0.9))
         fused = result.image
-        if save_map is not None:
-            write_map(save_map, result.sources, names)
+    del first
+    if report is not None:
+        made = Fusion(names, str(out), weights, options, fused, result, time.monotonic() - began)
+        page = make_page(made, shots, progress=_share_of(progress, 0.9, 1))
+    if save_map is not None:
+        write_map(save_map, result.sources, names)
+    if report is not None:
+        replace_file(Path(report), page)
     write_image(out, fused, metadata)
     return fused
+
+
+def _share_of(progress: Callable[[str, float], None] | None, start: float, end: float
+              ) -> Callable[[str, float], None] | None:
+    return progress and (lambda what, share: progress(what, start + share * (end - start)))
 
 
 def _options(preset: str, count: int, **given):
@@ -151,23 +171,6 @@ def _options(preset: str, count: int, **given):
     if count != 2:
         raise UserError(f'the preset "paper" fuses two pictures, got {count}; the preset "photo" takes any number')
     return None
-
-
-def _check_outputs(out: str | os.PathLike, save_map: str | os.PathLike | None, sources: Sequence[str | os.PathLike],
-                   preset: str, force: bool) -> None:
-    """What can be told of the files to write before any work."""
-    check_target(out)
-    check_new(out, sources, force)
-    if save_map is None:
-        return
-    if preset != "photo":
-        raise UserError(f'{save_map}: a map is made by the preset "photo"; leave it out, or leave out the preset '
-                        f"{preset!r}")
-    if check_target(save_map).suffix.lower() != ".png":
-        raise UserError(f"{save_map}: a map is a PNG; give it the suffix .png")
-    if os.path.abspath(save_map) == os.path.abspath(out):
-        raise UserError(f"{save_map}: the map and the picture would be one file; name another one")
-    check_new(save_map, sources, force)
 
 
 def resolve_weights(weights: Weights | str | os.PathLike | None) -> Weights:

@@ -12,9 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from edmf_jax.baselines import BASELINES
+from edmf_jax.copies import to_8_bits
 from edmf_jax.errors import MissingFileError, UserError
 from edmf_jax.images import read_image
-from edmf_jax.pairs import Scene, to_8_bits, to_gray
+from edmf_jax.pairs import Scene, to_gray
 from edmf_jax.tiling import fuse_levels
 from edmf_jax.weights import load_weights, params_sha256
 

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from edmf_jax.copies import to_8_bits
 from edmf_jax.data import import_tfds, open_dataset
 from edmf_jax.errors import UserError
 from edmf_jax.exposures import Exposures
@@ -129,11 +130,6 @@ def to_gray(picture: np.ndarray) -> np.ndarray:
     """8-bit grey levels of a picture of 8 or 16 bits, RGB or grey, as the metrics take them."""
     levels = to_8_bits(picture)
     return levels if levels.ndim == 2 else rgb_to_gray(levels)
-
-
-def to_8_bits(picture: np.ndarray) -> np.ndarray:
-    """uint16 rounded to uint8 over the full range; uint8 as it is."""
-    return picture if picture.dtype == np.uint8 else ((picture.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def _text(value) -> str:

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from edmf_jax.copies import LEVELS, LIMIT_BYTES
 from edmf_jax.errors import MissingFileError, UserError
 from edmf_jax.files import replace_file
 from edmf_jax.report_data import Chosen, Evaluation, choose_pairs, open_sources, read
-from edmf_jax.report_html import pair_record, render, to_script
-from edmf_jax.report_images import LEVELS, PairPictures, encode_pair, make_pictures, strip_picture
+from edmf_jax.report_html import pair_record, render
+from edmf_jax.report_images import PairPictures, encode_pair, make_pictures, strip_picture
+from edmf_jax.webpage import to_script
 
-LIMIT_BYTES = 19_500_000
-"""The page is smaller than 20 MB, what a mail or a repository's page takes."""
 _ELEMENT_BYTES = 100  # about a pair's data
 _ENCODERS = 4
 

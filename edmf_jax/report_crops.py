@@ -1,5 +1,6 @@
 """Where to look closely: cut-outs where methods differ, where the focus changes, and where nothing should happen."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
@@ -34,12 +35,17 @@ def choose_crops(a: np.ndarray, b: np.ndarray, mask: np.ndarray | None, spread: 
       mask: the focus mask, 0 and 255, if there is one.
       spread: how far the methods' grey levels lie apart at every pixel, if there are any.
     """
-    height, width = a.shape
-    if max(height, width) <= side:
+    if max(a.shape) <= side:
         return ()
+    return place_crops([("where methods differ most", spread), ("edge of focus", focus_edge(a, b, mask)),
+                        ("even area", even_area(a, b))], a.shape, side)
+
+
+def place_crops(wanted: Sequence[tuple[str, np.ndarray | None]], shape: tuple[int, int], side: int
+                ) -> tuple[Crop, ...]:
+    """A cut-out of `side` px for each label, where its interest `[H, W]` is largest; they hardly overlap."""
+    height, width = shape
     window = min(side, width), min(side, height)
-    wanted = [("where methods differ most", spread), ("edge of focus", _focus_edge(a, b, mask)),
-              ("even area", _even(a, b))]
     crops: list[Crop] = []
     for label, interest in wanted:
         if interest is None or not (interest != interest.flat[0]).any():
@@ -63,23 +69,23 @@ def _window_mean(interest: np.ndarray, window: tuple[int, int]) -> np.ndarray:
     return means[high // 2 : high // 2 + height - high + 1, wide // 2 : wide // 2 + width - wide + 1]
 
 
-def _detail(picture: np.ndarray) -> np.ndarray:
+def detail_of(picture: np.ndarray) -> np.ndarray:
     """Length of the gradient, float32."""
     x, y = cv2.Sobel(picture, cv2.CV_32F, 1, 0), cv2.Sobel(picture, cv2.CV_32F, 0, 1)
     return cv2.magnitude(x, y)
 
 
-def _focus_edge(a: np.ndarray, b: np.ndarray, mask: np.ndarray | None) -> np.ndarray | None:
-    """The mask's smoothed outline, weighted by the detail there is about it."""
+def focus_edge(a: np.ndarray, b: np.ndarray, mask: np.ndarray | None) -> np.ndarray | None:
+    """The smoothed outline of a mask, or of numbers of shots, uint8, weighted by the detail there is about it."""
     if mask is None:
         return None
     outline = cv2.morphologyEx(cv2.medianBlur(mask, _SMOOTH_PX), cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))
-    detail = np.maximum(_detail(a), _detail(b))
-    return outline.astype(np.float32) * cv2.boxFilter(detail, -1, (_SMOOTH_PX, _SMOOTH_PX))
+    detail = np.maximum(detail_of(a), detail_of(b))
+    return (outline > 0) * cv2.boxFilter(detail, -1, (_SMOOTH_PX, _SMOOTH_PX))
 
 
-def _even(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def even_area(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Little detail in either source, and grey levels that are not clipped."""
     low, high = _CLIPPED
     clipped = (np.minimum(a, b) <= low) | (np.maximum(a, b) >= high)
-    return -np.maximum(_detail(a), _detail(b)) - 1000 * clipped.astype(np.float32)
+    return -np.maximum(detail_of(a), detail_of(b)) - 1000 * clipped.astype(np.float32)

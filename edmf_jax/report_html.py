@@ -1,18 +1,11 @@
-"""The report as one HTML page: its parts from `report_page/`, the tables, and the data for its script.
+"""The report of an evaluation as one HTML page (`webpage`): the tables, and the data for its script.
 
-Nothing on the page comes from elsewhere, and its Content-Security-Policy forbids
-it: pictures are `data:`, style and script are in the page and named by their hash.
 Whatever a user named (methods, pairs, commands) is escaped for where it stands.
 """
 
-import base64
-import hashlib
 import html
-import json
 import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
-from importlib import resources
 from typing import Any
 
 from edmf_jax.report_data import Chosen, Evaluation
@@ -20,8 +13,9 @@ from edmf_jax.report_images import AMPLIFIED
 from edmf_jax.report_plots import dot_plots, number
 from edmf_jax.statistics import CONFIDENCE, RESAMPLES, Interval
 from edmf_jax.tables import describe
+from edmf_jax.webpage import assemble, data_elements, to_script
 
-_SCRIPTS = ("tools.js", "compare.js", "viewer.js", "start.js")
+_SCRIPTS = ("tools.js", "compare.js", "viewer.js", "evaluation.js", "start.js")
 
 
 def render(evaluation: Evaluation, pictures: Sequence[str], *, notes: Iterable[str] = ()) -> str:
@@ -33,39 +27,21 @@ def render(evaluation: Evaluation, pictures: Sequence[str], *, notes: Iterable[s
       notes: further sentences about what is not on the page.
     """
     record, summary = evaluation.record, evaluation.summary
-    css, script = _part("page.css"), "(() => {\n\"use strict\";\n" + "\n".join(map(_part, _SCRIPTS)) + "\n})();\n"
     title = f"{record['dataset']}, {record['split']}: {', '.join(evaluation.methods)}"
     what, *left_out = describe(summary).splitlines()
     parts = {
-        "policy": f"default-src 'none'; img-src data:; style-src '{_hash(css)}'; script-src '{_hash(script)}'; "
-                  "base-uri 'none'; form-action 'none'",
         "title": html.escape(title), "heading": html.escape(f"{record['dataset']}, split {record['split']}"),
         "what": html.escape(what), "notes": _notes([*left_out, *notes]), "facts": _facts(evaluation),
         "table": _table(evaluation), "confidence": f"{100 * CONFIDENCE:.0f}", "resamples": f"{RESAMPLES:,}",
-        "plots": dot_plots(summary), "css": css, "script": script, "data": to_script(_data(evaluation)),
-        "pictures": "\n".join(f'<script type="application/json" class="pair">{text}</script>' for text in pictures),
+        "plots": dot_plots(summary), "data": to_script(_data(evaluation)),
+        "pictures": data_elements(pictures),
     }
-    # One pass: what was put in is not looked through again.
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _part("page.html"))
-
-
-def to_script(value: Any) -> str:
-    """JSON that can stand in a `<script>`: nothing in it ends the element, or begins a comment."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return re.sub("[<>&\u2028\u2029]", lambda match: f"\\u{ord(match[0]):04x}", text)
+    return assemble("page.html", _SCRIPTS, parts)
 
 
 def pair_record(chosen: Chosen, pictures: Mapping[str, Any], strip: str) -> dict[str, Any]:
     """What the viewer needs of a pair."""
     return {"id": chosen.id, "why": chosen.why, "strip": strip, **pictures}
-
-
-def _part(name: str) -> str:
-    return (resources.files("edmf_jax") / "report_page" / name).read_text(encoding="utf-8")
-
-
-def _hash(text: str) -> str:
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
 
 
 def _notes(notes: Sequence[str]) -> str:

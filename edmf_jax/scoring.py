@@ -6,10 +6,11 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from edmf_jax.copies import to_8_bits
 from edmf_jax.errors import UserError
 from edmf_jax.images import decode_image, read_image
 from edmf_jax.metrics import COLOR_TO_TRUTH, FURTHER, TABLE_2, TO_TRUTH, Metric, evaluate, evaluate_to_truth
-from edmf_jax.pairs import Scene, to_8_bits, to_gray
+from edmf_jax.pairs import Scene, to_gray
 
 # What Pillow and SciPy do by default, and so did the paper's programs: quality 75, colour at half size.
 _JPEG75 = (cv2.IMWRITE_JPEG_QUALITY, 75, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420)

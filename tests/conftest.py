@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 from pathlib import Path
 
 # Before jax is imported anywhere.
@@ -82,3 +83,43 @@ def tiny_files():
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
     return limited
+
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A Chromium that is installed here, driven by playwright; skips where there is none."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright (extra dev)")
+    path = next(filter(None, (shutil.which(name) for name in BROWSERS)), None)
+    if path is None:
+        pytest.skip(f"needs a browser, one of {', '.join(BROWSERS)}")
+    with playwright.sync_playwright() as driver:
+        # Root, as in containers, has no sandbox; the page is our own.
+        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(browser):
+    """Opens a page by its address; at the end nothing was requested besides it and nothing was complained about."""
+    contexts, complaints, requests, visited = [], [], [], set()
+
+    def visit(address, width=1280, height=900, **options):
+        context = browser.new_context(viewport={"width": width, "height": height}, **options)
+        contexts.append(context)
+        visited.add(address)
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: requests.append(request.url))
+        page.goto(address)
+        return page
+
+    yield visit
+    for context in contexts:
+        context.close()
+    assert complaints == []
+    assert {url for url in requests if not url.startswith("data:")} == visited

@@ -16,6 +16,7 @@ from reports import METRICS, FakePairs, make_evaluation, make_scene
 from edmf_jax import main, report_data
 from edmf_jax import report as report_module
 from edmf_jax import report_sheet as sheet_module
+from edmf_jax.copies import LEVELS
 from edmf_jax.data import open_dataset
 from edmf_jax.errors import UserError
 from edmf_jax.images import read_image, write_image
@@ -23,10 +24,11 @@ from edmf_jax.pairs import Scene, open_pairs
 from edmf_jax.report import report
 from edmf_jax.report_crops import choose_crops
 from edmf_jax.report_data import choose_pairs, open_sources, read
-from edmf_jax.report_html import render, to_script
-from edmf_jax.report_images import AMPLIFIED, LEVELS, difference, encode_pair, focus_mask, make_pictures
+from edmf_jax.report_html import render
+from edmf_jax.report_images import AMPLIFIED, difference, encode_pair, focus_mask, make_pictures
 from edmf_jax.report_plots import dot_plots, number, ticks
 from edmf_jax.sheet import GAP_PX, LABEL_PX
+from edmf_jax.webpage import to_script
 
 NASTY = "<b>\"&'ü</script><!--"
 
@@ -322,7 +324,8 @@ def test_mistakes_are_one_line_and_code_2(tmp_path, scenes, capsys, make, option
 def test_the_parts_are_in_the_package(tmp_path, scenes):
     folder = resources.files("edmf_jax") / "report_page"
     assert {item.name for item in folder.iterdir()} == {"page.html", "page.css", "tools.js", "compare.js", "viewer.js",
-                                                        "start.js"}
+                                                        "start.js", "evaluation.js", "fusion.html", "fusion.js",
+                                                        "matches.js"}
     make_evaluation(tmp_path, ["m"], scenes, pictures=False)
     assert "{{" not in render(read(tmp_path), [])
 

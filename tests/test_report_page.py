@@ -1,6 +1,6 @@
 """The report in a browser: what a reader does to it, by pointer, keyboard and finger; and that it fetches nothing."""
 
-import shutil
+import functools
 
 import numpy as np
 import pytest
@@ -9,22 +9,8 @@ from reports import FakePairs, make_evaluation, make_scene
 from edmf_jax import report as report_module
 from edmf_jax.report import report
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FIRST = "ours <b>&\"</script>"
 METHODS = [FIRST, "middle", "a-method-with-a-name-that-is-much-longer-than-any-column-should-be"]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs the package playwright (extra dev)")
-    path = next(filter(None, (shutil.which(name) for name in BROWSERS)), None)
-    if path is None:
-        pytest.skip(f"needs a browser, one of {', '.join(BROWSERS)}")
-    with playwright.sync_playwright() as driver:
-        # Root, as in containers, has no sandbox; the page is our own.
-        browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
@@ -49,25 +35,9 @@ def page_file(tmp_path_factory):
 
 
 @pytest.fixture
-def open_page(browser, page_file):
-    """Opens the report; at the end nothing was requested besides it and nothing was complained about."""
-    contexts, complaints, requests = [], [], []
-
-    def open_page(width=1280, height=900, **options):
-        context = browser.new_context(viewport={"width": width, "height": height}, **options)
-        contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: complaints.append(message.text))
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda request: requests.append(request.url))
-        page.goto(page_file)
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert complaints == []
-    assert {url for url in requests if not url.startswith("data:")} == {page_file}
+def open_page(visit, page_file):
+    """Opens the report."""
+    return functools.partial(visit, page_file)
 
 
 def title(page):

@@ -1,6 +1,7 @@
-// The pictures of a pair: two of them under a slider, whole or a cut-out, at a chosen zoom.
+// The pictures of a pair (or of a fusion): two of them under a slider, whole or a cut-out, at a chosen zoom.
+// The page says what there is to see: firstLayers, layerGroups, legendOf, nameOf, titleOf, aboutPair.
 
-const viewer = { place: 0, left: "a", right: "m0", view: 0, zoom: "fit", split: 50 };
+const viewer = { place: 0, left: null, right: null, view: 0, zoom: "fit", split: 50 };
 const ZOOMS = [["fit", "fit"], ["1", "1×"], ["2", "2×"], ["4", "4×"]];
 // Pair's place in the data set → its place among those with pictures.
 const shownPlaces = new Map();
@@ -9,7 +10,9 @@ function setUpViewer() {
   byId("no-pictures").hidden = pairTexts.length > 0;
   byId("viewer").hidden = pairTexts.length === 0;
   if (!pairTexts.length) return;
-  pairTexts.forEach((_, place) => byId("strip").append(stripButton(place)));
+  const isChoice = pairTexts.length > 1;
+  if (isChoice) pairTexts.forEach((_, place) => byId("strip").append(stripButton(place)));
+  for (const id of ["strip", "previous", "next"]) byId(id).hidden = !isChoice;
   makeRadios(byId("zooms"), "zoom", ZOOMS, (value) => setViewer({ zoom: value }));
   for (const side of ["left", "right"]) {
     byId(side).addEventListener("change", (event) => setViewer({ [side]: event.target.value }));
@@ -23,8 +26,7 @@ function setUpViewer() {
   byId("viewer").addEventListener("keydown", viewerKey);
   setUpDragging();
   new ResizeObserver(drawStage).observe(byId("viewport"));
-  const pair = shownPair(0);
-  if (!pair.layers[viewer.right]) viewer.right = "b";
+  [viewer.left, viewer.right] = firstLayers(shownPair(0));
   showPair(0);
 }
 
@@ -71,6 +73,7 @@ function showPair(place) {
   makeRadios(byId("views"), "view", labels.map((text, i) => [i, text]), (value) => setViewer({ view: value }));
   drawViewer();
   const buttons = [...byId("strip").children];
+  if (!buttons.length) return;
   buttons.forEach((button, i) => {
     if (i === place) button.setAttribute("aria-current", "true");
     else button.removeAttribute("aria-current");
@@ -79,19 +82,6 @@ function showPair(place) {
   const strip = byId("strip");
   strip.scrollLeft = buttons[place].offsetLeft - strip.clientWidth / 2 + buttons[place].clientWidth / 2;
   if (strip.contains(document.activeElement)) buttons[place].focus({ preventScroll: true });
-}
-
-/** The layers there are, as [group, [[key, name, absent], …]]. */
-function layerGroups(pair) {
-  const reference = pair.layers.truth ? "the truth" : "the sources’ mean";
-  const method = (prefix) => data.methods.map((name, k) => [`${prefix}${k}`, name, pair.absent[`m${k}`]]);
-  return [
-    ["Sources", [["a", "source A"], ["b", "source B"]]],
-    ["Truth", pair.layers.truth ? [["truth", "ground truth"]] : []],
-    ["Fused by", method("m")],
-    ["Sharper source", [["mask", "focus mask (white: A)", pair.layers.mask ? undefined : "picture too small"]]],
-    [`Difference to ${reference}, ×${data.amplified}`, method("d").map(([key, name, absent]) => [key, `|Δ| ${name}`, absent])],
-  ];
 }
 
 function layerName(pair, key) {
@@ -111,25 +101,12 @@ function drawViewer() {
         absent ? `${name} (${absent})` : name)))));
     byId(`${side}-name`).textContent = layerName(pair, viewer[side]);
   }
-  byId("pair-title").textContent = `Pair ${pair.id} (${viewer.place + 1} of ${pairTexts.length})`;
+  byId("pair-title").textContent = titleOf(pair);
   byId("pair-why").textContent = `${pair.why} ${pair.width} × ${pair.height} px.`;
   for (const input of byId("views").querySelectorAll("input")) input.checked = Number(input.value) === viewer.view;
-  byId("pair-scores").replaceChildren(scoresTable(data.ids.indexOf(pair.id)));
-  byId("legend").textContent = legend(pair);
+  byId("legend").textContent = legendOf(pair, [viewer.left, viewer.right]).join(" ");
+  aboutPair(pair);
   drawStage();
-}
-
-function legend(pair) {
-  const parts = [`Copies for looking: WebP of quality ${pair.quality}; scores are of the originals.`];
-  const keys = [viewer.left, viewer.right];
-  if (keys.some((key) => key.startsWith("d"))) {
-    const reference = pair.layers.truth ? "the ground truth" : "the mean of the sources";
-    parts.unshift(`Difference: distance to ${reference}, ${data.amplified} times enlarged: black 0, white ${Math.ceil(255 / data.amplified)} grey levels and more.`);
-  }
-  if (keys.includes("mask")) parts.unshift("Focus mask: white where source A has the larger local spatial frequency (19 × 19 px), black where source B has.");
-  const whole = viewer.view === 0;
-  if (whole && !isFull(pair)) parts.push(`The whole picture is reduced to ${pair.whole[0]} × ${pair.whole[1]} px; the cut-outs are in full resolution.`);
-  return parts.join(" ");
 }
 
 function isFull(pair) {
@@ -149,7 +126,8 @@ function stagePart(pair, key) {
 
 function drawStage() {
   const pair = shownPair(viewer.place);
-  const canZoom = viewer.view > 0 || isFull(pair);
+  // Of a reduced picture there is more to see only where it is larger than its window.
+  const canZoom = viewer.view > 0 || isFull(pair) || fitFactor(pair.whole) < 1;
   if (!canZoom) viewer.zoom = "fit";
   for (const input of byId("zooms").querySelectorAll("input")) {
     input.checked = input.value === viewer.zoom;
@@ -191,7 +169,7 @@ function drawLayer(layer, pair, key, factor) {
   }
   delete layer.dataset.text;
   image.src = dataUri(source);
-  image.alt = `${layerName(pair, key)} of pair ${pair.id}`;
+  image.alt = `${layerName(pair, key)} of ${nameOf(pair)}`;
   image.style.width = `${picture[0] * factor}px`;
   image.style.height = `${picture[1] * factor}px`;
   image.style.left = `${-offset[0] * factor}px`;
@@ -253,7 +231,8 @@ function viewerKey(event) {
     v: () => setViewer({ view: next([0, ...shownPair(viewer.place).crops.map((_, i) => i + 1)], viewer.view) }),
     z: () => setViewer({ zoom: next(ZOOMS.map(([value]) => value), viewer.zoom) }),
   };
-  if (!isScrolling) Object.assign(actions, { ArrowLeft: () => step(-1), ArrowRight: () => step(1) });
+  const across = pairTexts.length > 1 ? step : (by) => setSplit(viewer.split + 2 * by);
+  if (!isScrolling) Object.assign(actions, { ArrowLeft: () => across(-1), ArrowRight: () => across(1) });
   if (isChoice && (event.target.matches("select") || event.key.startsWith("Arrow")) || !actions[event.key]) return;
   event.preventDefault();
   actions[event.key]();
