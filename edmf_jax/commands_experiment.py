@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Callable
 
 # As `experiment.EXPERIMENTS` has them; named here, so that --help need not import them.
-EXPERIMENTS = ("table3",)
+EXPERIMENTS = ("table3", "search")
 
 
 def add_command(command: Callable[..., argparse.ArgumentParser]) -> None:
@@ -12,7 +12,8 @@ def add_command(command: Callable[..., argparse.ArgumentParser]) -> None:
     sub = command("experiment", _experiment, "train and score every arm of an ablation on the same budget",
                   epilog="Any field of the configuration is set by --config.field=value.  Stopped, the same command "
                          "goes on.")
-    sub.add_argument("name", choices=EXPERIMENTS, help="table3: the paper's Table 3 and Fig. 14")
+    sub.add_argument("name", choices=EXPERIMENTS, help="table3: the paper's Table 3 and Fig. 14; search: what the "
+                                                       "paper leaves open (with --config configs/edmf_cpu.py)")
     sub.add_argument("--workdir", required=True, metavar="W", help="folder of runs, scores, table; made where absent")
     sub.add_argument("--config", default="configs/ablation.py", metavar="FILE",
                      help="what the arms share (default: configs/ablation.py)")

@@ -1,4 +1,4 @@
-"""Ablations: one training per arm and seed, all on the same budget, and one table (Table 3 and Fig. 14).
+"""One training per arm and seed, all on the same budget, and one table: Table 3, Fig. 14, the open choices.
 
     WORKDIR/experiment.json        what is run: arms, seeds, patches, the configuration they share
     WORKDIR/ARM-seedN/             a run of `train`, and its parameters in `weights/`
@@ -11,6 +11,7 @@ Every arm and seed is written as it ends; stopped at any moment, the same call g
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,11 +32,19 @@ _WARM_STEPS = 20  # of these: compiling, and the first calls
 
 
 class Arm(NamedTuple):
-    """A row of the table: its name, what it stands for, and the fields in which it differs from the paper's."""
+    """A row of the table.
+
+    Attributes:
+      name: in the table.
+      about: what it stands for.
+      fields: in which it differs from the shared configuration.
+      patches: how many times as many patches it sees, so that arms with another patch size see as many pixels.
+    """
 
     name: str
     about: str
     fields: Mapping[str, Any]
+    patches: float = 1.0
 
 
 _PREVIOUS = {"memory.slots": 1, "memory.admission": "latest"}
@@ -48,7 +57,24 @@ TABLE_3 = (
     Arm("no-ratios", "Fig. 14, first group: no ratios", {"loss.ratios": "none"}),
     Arm("equal-ratios", "Fig. 14, second group: all ratios 0.2", {"loss.ratios": "equal"}),
 )
-EXPERIMENTS = {"table3": TABLE_3}
+SEARCH = (
+    Arm("kept", "what configs/edmf_cpu.py has", {}),
+    Arm("weights 1/10/10", "pixel, gradient, SSIM loss as MUFusion weighs them",
+        {"loss.pixel_weight": 1.0, "loss.grad_weight": 10.0}),
+    Arm("weights 400/200/10", "so that each of the three is a third of the loss",
+        {"loss.pixel_weight": 400.0, "loss.grad_weight": 200.0}),
+    Arm("sources as they are", "no stronger detail", {"loss.detail_gain": 0.0}),
+    Arm("window 9", "of the focus masks", {"focus.window_px": 9}),
+    Arm("window 31", "of the focus masks", {"focus.window_px": 31}),
+    Arm("rate 5e-4", "at its highest", {"train.learning_rate": 5e-4}),
+    Arm("constant rate", "1e-3, not falling", {"train.learning_rate": 1e-3, "train.decay_epochs": 0}),
+    Arm("patches 64 px", "nine of 64² instead of four of 96²",
+        {"data.patch_px": 64, "train.batch": 9, "data.logical_shards": 1}, 2.25),
+    Arm("patches 192 px", "one of 192²", {"data.patch_px": 192, "train.batch": 1, "data.logical_shards": 1}, 0.25),
+    Arm("no swap", "every patch one way round only", {"data.swap": False}),
+    Arm("memory from epoch 1", "as Algorithm 1 has it", {"memory.first_epoch": 1}),
+)
+EXPERIMENTS = {"table3": TABLE_3, "search": SEARCH}
 """Name on the command line → arms."""
 
 
@@ -136,12 +162,13 @@ def _affordable_patches(config: ConfigDict, folder: Path, seconds: float) -> int
 
 def _train_arm(arm: Arm, seed: int, config: ConfigDict, folder: Path, log: Callable[[str], None]) -> Path:
     """The parameters of one arm and seed, trained where they are not there yet."""
-    run = folder / f"{arm.name}-seed{seed}"
+    run = folder / f"{re.sub(r'[^A-Za-z0-9.]+', '-', arm.name)}-seed{seed}"
     weights = run / "weights"
     if not weights.is_dir():
         log(f"{arm.name}, seed {seed}: {arm.about}")
         own = config.copy_and_resolve_references()
         own.seed = seed
+        own.data.patches = round(own.data.patches * arm.patches)
         own.update_from_flattened_dict(arm.fields)
         train(own, run, log=log)
         export_run(run, weights)

@@ -23,19 +23,23 @@ def tiny(data_dir, **fields):
     return tiny_config(data_dir, train__epochs=1, **fields)
 
 
-def test_arms_of_table_3_change_known_fields_and_differ():
+@pytest.mark.parametrize("name, file, base", [("table3", "ablation.py", "both"), ("search", "edmf_cpu.py", "kept")])
+def test_arms_change_known_fields_and_differ(name, file, base):
     from edmf_jax.config import check_config, field_names, load_config
 
-    config = load_config("ablation.py")
+    config = load_config(file)
+    arms = experiment.EXPERIMENTS[name]
     seen = []
-    for arm in experiment.TABLE_3:
+    for arm in arms:
         assert set(arm.fields) <= set(field_names(config))
         own = config.copy_and_resolve_references()
         own.update_from_flattened_dict(arm.fields)
         check_config(own)
+        assert own.train.batch * own.data.patch_px**2 == config.train.batch * config.data.patch_px**2
+        assert arm.patches == own.train.batch / config.train.batch  # as many steps as the others
         seen.append(own.to_json())
-    assert len(set(seen)) == len(experiment.TABLE_3)
-    assert seen[[arm.name for arm in experiment.TABLE_3].index("both")] == config.to_json()
+    assert len(set(seen)) == len(arms)
+    assert seen[[arm.name for arm in arms].index(base)] == config.to_json()
 
 
 def test_every_arm_and_seed_is_in_the_table_and_stopped_it_goes_on(arms, data_dir, tmp_path, monkeypatch):
