@@ -45,7 +45,9 @@ def render(fusion: Fusion, sizes: Sequence[tuple[int, int]], pictures: Sequence[
     parts = {
         "title": html.escape(f"{name}: fused from {len(fusion.names)} shots"), "heading": html.escape(name),
         "what": f"{len(fusion.names)} shots of one scene became one picture of {_size(fusion.frame[:1:-1])}.",
-        "table": _table(fusion, sizes), "settings": _settings(fusion, made), "data": to_script(_data(fusion, sizes)),
+        "table": _table(fusion, sizes),
+        "hint": '<p class="hint">One stop more is twice the light.</p>' if fusion.stops else "",
+        "settings": _settings(fusion, made), "data": to_script(_data(fusion, sizes)),
         "pictures": data_elements(pictures), "shown": str(SHOWN_MATCHES),
     }
     return assemble("fusion.html", _SCRIPTS, parts)

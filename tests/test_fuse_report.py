@@ -258,7 +258,8 @@ def test_the_paper_s_preset_has_a_page_too(folder, monkeypatch):
     fuse_in(folder, preset="paper", align=None)
     page = (folder / "page.html").read_text(encoding="utf-8")
     assert set(record_of(page)["layers"]) == {"result", "mask", "s0", "s1"}
-    assert "paper: registered shots" in page and "Exposure" not in page.split("</table>")[0]
+    assert "paper: registered shots" in page and "stop" not in page.split("</table>")[1].split("</section>")[0]
+    assert "Exposure" not in page.split("</table>")[0]
 
 
 def test_what_is_wrong_with_the_page_s_name_is_found_before_the_work(folder, monkeypatch):
