@@ -170,7 +170,7 @@ def _fuse_tile(tile_a, tile_b, around, piece, kept, padded, weights, flat) -> tu
         one = np.where(say_a + say_b > 0, (say_a * planes[0][inside] + say_b * planes[1][inside]) / total,
                        planes[0][inside])
         fused = both * fused + (1 - both) * one
-    own_a, own_b = (tile.own[inside].min(-1) for tile in (tile_a, tile_b))
+    own_a, own_b = (tile.own[inside].max(-1) for tile in (tile_a, tile_b))
     from_first = own_a * sharp[0][inside] >= own_b * sharp[1][inside]
     if a.shape[2] == 1:
         return fused[..., None], from_first

@@ -1,6 +1,10 @@
 """How sharp a shot is about each pixel, and the colour that follows from it.
 
 NumPy and OpenCV: no compile per size, float32.
+
+The colour is a share of both shots' chroma by their sharpness.  Of the rules in `benchmarks/colour_rules.py`, the
+paper's (by distance from neutral) among them, none is better by more than 0.01 ΔE 2000 against the truth:
+docs/exposure.md.  The paper's stays for preset "paper", and so for Table 2.
 """
 
 import cv2
