@@ -15,6 +15,7 @@ from edmf_jax.photo import shots as shots_
 from edmf_jax.photo.options import PhotoOptions
 from edmf_jax.photo.shots import Shot
 from edmf_jax.registration import Registration, RegistrationConfig, register, require_confident, warp
+from edmf_jax.runtime import give_back_memory
 from edmf_jax.registration.transforms import project
 
 REGISTER_PX = RegistrationConfig().refine_pixels
@@ -87,6 +88,7 @@ def find(small: np.ndarray, shape: tuple[int, ...], moving: np.ndarray, names: t
     factor = small.shape[0] * small.shape[1] / (shape[0] * shape[1])
     copy = reduced(moving, min(REGISTER_PX, max(factor * moving.shape[0] * moving.shape[1], 1.0)))
     found = register(shots_.flat(small), shots_.flat(copy), model=options.model, method=options.align)
+    give_back_memory()
     require_confident(found, *names)
     ahead, back = to_copy(shape, small.shape), np.linalg.inv(to_copy(moving.shape, copy.shape))
     matrix = back @ found.matrix @ ahead

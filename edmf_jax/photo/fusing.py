@@ -32,7 +32,7 @@ from edmf_jax.photo.study import Study, study
 from edmf_jax.tiling import fuse_piece, padded_shape, pieces, within
 from edmf_jax.weights import Weights
 
-TILE_PX = 524  # with the margin 528 px, a shape of `metrics.buckets`; 0.5 GB with MUFusion's network
+TILE_PX = 268  # with the margin 272 px, a shape of `metrics.buckets`; 528 px take 0.3 GB more and a third more time
 REACH_PX = borders.REACH_PX + sharpness.COLOUR_REACH_PX
 _NETWORK, _GATHERING = 3.0, 0.4  # seconds a megapixel, about, beside `_LOOK` for each shot: for the progress only
 _LOOK = 4.0
