@@ -217,8 +217,11 @@ def test_a_known_map_is_found_through_blur_exposure_and_noise(model, seed):
 def test_opencvs_methods_are_there_to_compare_with(method):
     matrix = np.array([[1, 0, 2.0], [0, 1, -1], [0, 0, 1]])
     found = register(*shots(3, matrix, stops=0.2), method=method)
-    assert found.confident, found.doubts
-    assert transforms.corner_errors(found.matrix, matrix, SIZE).mean() < 2
+    error = transforms.corner_errors(found.matrix, matrix, SIZE).mean()
+    assert error < 2
+    # They are not refined, so how far they are from what the content says counts against them.
+    assert found.deviation_px > 0.5 * error
+    assert found.confident or found.doubts.startswith("the corners are uncertain by ")
 
 
 def test_the_same_picture_twice_is_the_identity():

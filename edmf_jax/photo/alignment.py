@@ -15,8 +15,8 @@ from edmf_jax.photo import shots as shots_
 from edmf_jax.photo.options import PhotoOptions
 from edmf_jax.photo.shots import Shot
 from edmf_jax.registration import Registration, RegistrationConfig, register, require_confident, warp
-from edmf_jax.runtime import give_back_memory
 from edmf_jax.registration.transforms import project
+from edmf_jax.runtime import give_back_memory
 
 REGISTER_PX = RegistrationConfig().refine_pixels
 _STRIP_PX = 256

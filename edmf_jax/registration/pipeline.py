@@ -137,6 +137,8 @@ def _refined(whole: tuple, small: tuple, scales: tuple, matrix: np.ndarray, mode
     refining = method == "pso-sift" and config.refine
     if refining:
         matrix = refined
+    elif np.isfinite(deviation):  # what the content says of another map is no evidence for this one
+        deviation = float(np.hypot(deviation, transforms.corner_errors(matrix, refined, small[0].shape).max()))
     support = tiles.support(tiles.measure(*banks, matrix), _AGREE_PX)
     matrix = np.linalg.inv(scales[1]) @ matrix @ scales[0]
     zoom = 1 / scales[0][0, 0]

@@ -43,7 +43,7 @@ class RegistrationConfig:
     least_tiles: int = 8
     least_agreement: float = 0.4
     least_overlap: float = 0.4
-    most_deviation: float = 1.5
+    most_deviation: float = 1.2
     most_stretch: float = 2.0
 
 
@@ -60,7 +60,8 @@ class Registration:
       tiles: how many tiles of the pictures correlate clearly, wherever.
       agreeing: how many of these do so where the map says.
       residual_px: root mean square of the agreeing tiles' remaining shift, px of the reference.
-      deviation_px: estimated standard deviation of the map at the worst corner, px of the moving picture.
+      deviation_px: estimated standard deviation of the map at the worst corner, px of the moving picture; of
+        an unrefined map with its distance from the refined one.
       overlap: the share of the reference that the moving picture covers, [0, 1].
       confident: whether all of this is within the configuration's limits.
       doubts: why not, in words; empty where confident.

@@ -23,7 +23,7 @@ _SETTLED_PX = 0.02
 _RARE = 0.02  # a blur that fewer tiles take is not tried again
 _OVERLAP = 4.0  # tiles that overlap by half say most things four times
 _SAMPLES = 50  # about as many independent ones does a tile have, which scales the curvature to a variance
-_OUTLYING = 4.0  # times the median length: 4.7 standard deviations of two normal components
+_OUTLYING = 7.0  # times the median length: wide, for where depth bends the scene a narrower fit has several optima
 
 
 @dataclasses.dataclass(frozen=True)
