@@ -148,3 +148,16 @@ def test_without_anything_to_compare_shots_are_taken_as_equal():
     curve = tone.estimate(black, black + 1, np.ones((30, 40), bool))
     np.testing.assert_allclose(curve, tone.own_curve(1), atol=1e-6)
     assert tone.stops_between(curve, black, np.ones((30, 40), bool)) == 0
+
+
+def test_a_frame_in_parts_is_found_and_a_dark_spot_is_not():
+    luma, others = np.full((90, 120), 0.5, np.float32), np.full((90, 120), 0.5, np.float32)
+    framed = luma.copy()
+    framed[:6], framed[-6:], framed[:, :6], framed[:, -6:] = 0, 0, 0, 0
+    others[:12, 50:60] = others[-12:, 30:40] = 0.02  # dark in the other shot too: the frame is in two parts
+    others[0] = others[-1] = 0  # and that one has a black line of its own
+    found = borders.black_edges((framed == 0).astype(np.float32), framed, others, np.ones((90, 120), bool))
+    assert found[2:6, 5:48].all() and found[2:6, 62:].all() and found[2:-2, :5].all() and not found[20:-20, 20:-20].any()
+    spot = luma.copy()
+    spot[40:42, :3] = 0
+    assert not borders.black_edges((spot == 0).astype(np.float32), spot, luma, np.ones((90, 120), bool)).any()

@@ -14,6 +14,8 @@ DARK = 12 / 255  # JPEG's ringing reaches this far into a black edge
 _BRIGHT, _BRIGHTER = 28 / 255, 3.0  # clearly not black: this much, and so many times brighter
 _CELL_SHARE = 0.2  # of a copy's cell, for it to count as dark
 _MOST_OF_IT = 0.6
+_EDGE_CELLS = 3
+_LEAST_OF_SIDE = 0.1  # of the copy's longer side, in cells: fewer may be a dark spot that the others have blurred
 _FULL_SHARE = 0.9
 _RIM_PX = 3  # beside a black edge JPEG and interpolation have darkened pixels too
 _FEATHER_PX = 8  # half the width of the passage from one shot to the other
@@ -42,17 +44,18 @@ def black_edges(dark: np.ndarray, luma: np.ndarray, others: np.ndarray, real: np
     """
     cells = (dark >= _CELL_SHARE) & real
     missing = cells & (others >= _BRIGHT) & (others >= _BRIGHTER * np.where(dark >= _FULL_SHARE, luma, 0))
-    outside = cv2.dilate(np.pad(~real, 1, constant_values=True).astype(np.uint8), np.ones((3, 3)))[1:-1, 1:-1] > 0
-    found = np.zeros_like(missing)
+    # At the very edge both shots may be black, and then nothing says that this one lacks something.
+    outside = cv2.dilate(np.pad(~real, 1, constant_values=True).astype(np.uint8),
+                         np.ones((2 * _EDGE_CELLS + 1,) * 2))[1:-1, 1:-1] > 0
     if not (missing & outside).any():
-        return found
+        return np.zeros_like(missing)
+    # A frame may come in several parts, where something dark in the other shot interrupts it: they count together.
     _, whole = cv2.connectedComponents(cells.astype(np.uint8))
     _, parts = cv2.connectedComponents(missing.astype(np.uint8))
-    sizes = np.bincount(whole.ravel())
-    for part in np.unique(parts[missing & outside]):
-        here = parts == part
-        of = np.bincount(whole[here]).argmax()
-        found |= here & (here.sum() >= _MOST_OF_IT * sizes[of])
+    joined = np.isin(parts, np.unique(parts[missing & outside]))
+    sizes, found_of = (np.bincount(whole[mask], minlength=whole.max() + 1) for mask in (cells, joined))
+    enough = np.maximum(_MOST_OF_IT * sizes, _LEAST_OF_SIDE * max(dark.shape))
+    found = joined & (found_of >= enough)[whole]
     return cv2.dilate(found.astype(np.uint8), np.ones((5, 5))) > 0
 
 
