@@ -1,4 +1,4 @@
-"""Photographs against a ground truth: what each `--exposure` and each colour rule is worth.
+"""Photographs against a ground truth: what each `--exposure`, `--pixels` and each colour rule is worth.
 
     python -m benchmarks.photographs --source MFI-WHU --limit 20 [--json FILE]
 
@@ -48,20 +48,21 @@ def measure(scene: Scene, weights: Weights, add: Callable[[str, str, tuple[float
     true = {how: scene.truth_at(how) for how in EXPOSURES}
     for how in EXPOSURES:
         options = photo.PhotoOptions(align="none", exposure=how)
-        fused = photo.fuse_photos([scene.a, scene.b], weights=weights, options=options).image
+        fused = photo.fuse_photos([scene.a, scene.b], options=options).image
         add("exposure", how, score(fused, true[how]))
-        if how == "average":
-            levelled = colour_rules.levelled(scene.a, scene.b, options)
-            guided = score(guided_filter(*map(eight_bits, levelled)), true[how])
-            luma = fused @ np.float32([0.299, 0.587, 0.114]) / 255
-            for name, picture in colour_rules.all_of(luma, *levelled):
-                add("colour", name, score(eight_bits(picture), true[how]))
+    options = photo.PhotoOptions(align="none", exposure="average", pixels="network")
+    fused = photo.fuse_photos([scene.a, scene.b], weights=weights, options=options).image
+    add("exposure", "average, network", score(fused, true["average"]))
+    levelled = colour_rules.levelled(scene.a, scene.b, options)
+    luma = fused @ np.float32([0.299, 0.587, 0.114]) / 255
+    for name, picture in colour_rules.all_of(luma, *levelled):
+        add("colour", name, score(eight_bits(picture), true["average"]))
     # These know no exposure: the middle one is what they are nearest to.
     add("exposure", "preset paper", score(tiling.fuse_levels(weights.model, weights.params, scene.a, scene.b),
                                           true["average"]))
     add("exposure", "mean of the sources", score(average(scene.a, scene.b), true["average"]))
     add("exposure", "guided filter", score(guided_filter(scene.a, scene.b), true["average"]))
-    add("exposure", "guided filter, levelled", guided)
+    add("exposure", "guided filter, levelled", score(guided_filter(*map(eight_bits, levelled)), true["average"]))
 
 
 def eight_bits(picture: np.ndarray) -> np.ndarray:

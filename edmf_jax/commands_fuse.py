@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 ALIGN = ("pso-sift", "sift+ransac", "sift+magsac", "ecc", "none")
 MODELS = ("homography", "affine", "similarity")
 EXPOSURES = ("reference", "average", "well-exposed")
+PIXELS = ("shots", "network")
 FORMATS = ("png", "tif", "jpg", "webp")
 
 
@@ -28,13 +29,16 @@ def add_commands(command: Callable[..., argparse.ArgumentParser]) -> None:
     batch.add_argument("--brackets", metavar="DIR", help="a batch: every sub-folder holds the shots of one picture")
     sub.add_argument("--format", choices=FORMATS, help="of a batch's pictures; default: as the first shot")
     sub.add_argument("--weights", metavar="DIR-or-NAME",
-                     help="what `edmf export` or `edmf import-mufusion` wrote; default: the shipped ones")
+                     help="what `edmf export` or `edmf import-mufusion` wrote (default: the shipped ones), for "
+                          "--pixels network")
     sub.add_argument("--preset", default="photo", choices=("photo", "paper"),
                      help="photo (default): hand-held shots, any number; paper: two registered shots of one size, in "
                           "one piece, as published")
     _add_alignment(sub)
     sub.add_argument("--exposure", choices=EXPOSURES, help="where the brightness comes from: the first shot (default), "
                      "the middle between the shots, or the best-exposed ones")
+    sub.add_argument("--pixels", choices=PIXELS, help="where the pixels come from: the shots, each where it is sharp "
+                     "(default), or the network")
     sub.add_argument("--crop", action="store_true", default=None, help="cut to what all shots show")
     sub.add_argument("--save-map", metavar="FILE", help="a PNG too: which shot each pixel comes from")
     sub.add_argument("--report", metavar="PAGE.html", help="a page too, in one file: shots, result and map under a "
@@ -70,7 +74,7 @@ def _progress() -> Iterator[Callable[[str, float], None]]:
 
 def _options(args) -> dict:
     return {"preset": args.preset, "align": args.align, "model": args.model, "exposure": args.exposure,
-            "crop": args.crop}
+            "crop": args.crop, "pixels": args.pixels}
 
 
 def _fuse(args) -> int:
@@ -115,7 +119,9 @@ def _fuse_batch(args) -> int:
     else:
         jobs = brackets_in(args.brackets, args.output, suffix)
         print(f"{len(jobs)} brackets")
-    weights = resolve_weights(args.weights)
+    weights = args.weights
+    if weights or args.preset == "paper" or args.pixels == "network":
+        weights = resolve_weights(weights)  # once for all
     make_folder(args.output)
 
     def fuse(job):

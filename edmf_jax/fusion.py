@@ -64,16 +64,18 @@ def _fuse_samples(model: FusionNet, params: dict, image_a: jax.Array, image_b: j
 
 def fuse(images: Sequence[np.ndarray], weights: Weights | str | os.PathLike | None = None, preset: str = "photo", *,
          align: str | None = None, model: str | None = None, exposure: str | None = None,
-         crop: bool | None = None, progress: Callable[[str, float], None] | None = None) -> np.ndarray:
+         crop: bool | None = None, pixels: str | None = None,
+         progress: Callable[[str, float], None] | None = None) -> np.ndarray:
     """Fuses photographs of one scene, focused at different depths.
 
     Args:
       images: arrays, the reference first: `[H, W]`, `[H, W, 1]` or `[H, W, 3]` RGB; uint8 or uint16 over their full
         range, or floating point in [0, 1].  At least 16 × 16 px.  With preset "paper" two of one shape and dtype.
-      weights: `Weights`, or a folder or name for `load_weights`; None: those that ship with the package.  Give
-        `Weights` to read them once for many pictures.
+      weights: `Weights`, or a folder or name for `load_weights`; None: where a network is asked, those that ship with
+        the package.  Give `Weights` to read them once for many pictures.
       preset: "photo", or "paper": two registered pictures in one piece, as published.
-      align, model, exposure, crop: preset "photo" only, see `photo.PhotoOptions`; None: its defaults.
+      align, model, exposure, crop, pixels: preset "photo" only, see `photo.PhotoOptions`; None: its defaults, but
+        `pixels="network"` where weights are named.
       progress: preset "photo" only: called with a few words and the share that is done, [0, 1].
 
     Returns:
@@ -82,13 +84,14 @@ def fuse(images: Sequence[np.ndarray], weights: Weights | str | os.PathLike | No
 
     Raises:
       UserError: `images` are not such arrays, or can't be registered with confidence; no weights given and none ship;
-        an unknown preset, or an option that it does not have; too little memory.
+        an unknown preset, or an option that it does not have; weights with `pixels="shots"`; too little memory.
       MissingFileError: `weights` name nothing that exists.
     """
-    options = _options(preset, len(images), align=align, model=model, exposure=exposure, crop=crop)
+    options = _options(preset, len(images), weights, align=align, model=model, exposure=exposure, crop=crop,
+                       pixels=pixels)
     names = [f"images[{number}]" for number in range(len(images))]
     images = [np.asarray(image) for image in images]
-    weights = resolve_weights(weights)
+    weights = resolve_weights(weights) if asks_a_network(options) else None
     if options is None:
         return _fuse_checked(images, names, weights)
     return photo.fuse_photos(images, names, weights=weights, options=options, progress=progress).image
@@ -96,8 +99,9 @@ def fuse(images: Sequence[np.ndarray], weights: Weights | str | os.PathLike | No
 
 def fuse_files(paths: Sequence[str | os.PathLike], out: str | os.PathLike, *,
                weights: Weights | str | os.PathLike | None = None, preset: str = "photo", align: str | None = None,
-               model: str | None = None, exposure: str | None = None, crop: bool | None = None, force: bool = False,
-               save_map: str | os.PathLike | None = None, report: str | os.PathLike | None = None,
+               model: str | None = None, exposure: str | None = None, crop: bool | None = None,
+               pixels: str | None = None, force: bool = False, save_map: str | os.PathLike | None = None,
+               report: str | os.PathLike | None = None,
                progress: Callable[[str, float], None] | None = None) -> np.ndarray:
     """`fuse` from files, the reference first, to another (see `read_shot`, `write_image`); returns what was written.
 
@@ -117,10 +121,11 @@ def fuse_files(paths: Sequence[str | os.PathLike], out: str | os.PathLike, *,
       MissingFileError: a source, the weights or the folder of `out` do not exist.
     """
     began = time.monotonic()
-    options = _options(preset, len(paths), align=align, model=model, exposure=exposure, crop=crop)
+    options = _options(preset, len(paths), weights, align=align, model=model, exposure=exposure, crop=crop,
+                       pixels=pixels)
     names = [str(path) for path in paths]
     check_outputs(out, save_map, report, paths, preset, force)
-    weights = resolve_weights(weights)
+    weights = resolve_weights(weights) if asks_a_network(options) else None
     metadata = inspect_all(paths, twins=options is None)[0]
     first = read_shot(paths[0])
     check_target(out, first.dtype)
@@ -150,11 +155,12 @@ def _share_of(progress: Callable[[str, float], None] | None, start: float, end: 
     return progress and (lambda what, share: progress(what, start + share * (end - start)))
 
 
-def _options(preset: str, count: int, **given):
+def _options(preset: str, count: int, weights, **given) -> photo.PhotoOptions | None:
     """`PhotoOptions` of what is given, or None for preset "paper".
 
     Raises:
-      UserError: an unknown preset, an option that it does not have, or another number of pictures than it takes.
+      UserError: an unknown preset, an option that it does not have, weights that nothing would look at, or another
+        number of pictures than it takes.
     """
     given = {name: value for name, value in given.items() if value is not None}
     if preset not in PRESETS:
@@ -162,6 +168,8 @@ def _options(preset: str, count: int, **given):
     if preset == "photo":
         if count < 2:
             raise UserError(f"two or more pictures are fused, got {count}")
+        if weights is not None and given.setdefault("pixels", "network") == "shots":
+            raise UserError('weights are named, but pixels="shots" asks no network; leave out one of them')
         options = photo.PhotoOptions(**given)
         options.check()
         return options
@@ -171,6 +179,11 @@ def _options(preset: str, count: int, **given):
     if count != 2:
         raise UserError(f'the preset "paper" fuses two pictures, got {count}; the preset "photo" takes any number')
     return None
+
+
+def asks_a_network(options: photo.PhotoOptions | None) -> bool:
+    """Whether a fusion with these options, None for preset "paper", needs weights."""
+    return options is None or options.pixels == "network"
 
 
 def resolve_weights(weights: Weights | str | os.PathLike | None) -> Weights:

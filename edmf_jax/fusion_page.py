@@ -30,6 +30,7 @@ _BAR_PX, _LEAST_BAR_STOPS = 30, 1.0  # half the bar's width, and the stops that 
 _NONE = "–"
 _EXPOSURES = {"reference": "of the first shot", "average": "the middle between the shots",
               "well-exposed": "of the best-exposed shots"}
+_PIXELS = {"shots": "each from where it is sharp; no network was asked", "network": "its luma, coloured by the shots"}
 
 
 def render(fusion: Fusion, sizes: Sequence[tuple[int, int]], pictures: Sequence[str], made: datetime) -> str:
@@ -164,9 +165,13 @@ def _settings(fusion: Fusion, made: datetime) -> str:
                         else f"{options.align}, {options.model}")
         cut = f"cut to what all shots show, from {fusion.frame[1]}, {fusion.frame[0]} px on" if options.crop else "no"
         facts += [("Preset", "photo"), ("Registration", registration),
-                  ("Exposure", f"{options.exposure}: {_EXPOSURES[options.exposure]}"), ("Crop", cut)]
-    facts += [("Weights", f"{Path(weights.name).name}, written by edmf-jax {weights.version or 'of unknown version'}"),
-              ("SHA-256 of them", params_sha256(weights.params)), ("Program", _versions()),
+                  ("Exposure", f"{options.exposure}: {_EXPOSURES[options.exposure]}"), ("Crop", cut),
+                  ("Pixels", f"{options.pixels}: {_PIXELS[options.pixels]}")]
+    if weights is not None:
+        written = f"written by edmf-jax {weights.version or 'of unknown version'}"
+        facts += [("Weights", f"{Path(weights.name).name}, {written}"),
+                  ("SHA-256 of them", params_sha256(weights.params))]
+    facts += [("Program", _versions()),
               ("Made", f"{made:%Y-%m-%d %H:%M:%S %z}, in {fusion.seconds:.1f} s")]
     return f'<dl class="methods">{"".join(f"<dt>{key}</dt><dd>{html.escape(value)}</dd>" for key, value in facts)}</dl>'
 

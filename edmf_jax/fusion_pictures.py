@@ -36,7 +36,7 @@ class Fusion:
     Attributes:
       names: the shots' paths, the reference first.
       output: the path of the result.
-      weights: the network's.
+      weights: the network's; None where none was asked.
       options: None with preset "paper".
       image: the result, `[H, W]` or `[H, W, 3]`, uint8 or uint16.
       result: how it came about; None with preset "paper".
@@ -45,7 +45,7 @@ class Fusion:
 
     names: Sequence[str]
     output: str
-    weights: Weights
+    weights: Weights | None
     options: PhotoOptions | None
     image: np.ndarray
     result: PhotoResult | None

@@ -3,7 +3,7 @@
 #
 # Run it as a script, `python examples/fuse_shots.py [SHOT SHOT …] [-o FOLDER]`, or cell by cell in an editor that knows
 # `# %%`.  Without shots of your own it makes two: one scene, focused near and far, the second a stop darker,
-# warmer, and from a hand that has moved.  Nothing is downloaded; the weights are those that ship with the package.
+# warmer, and from a hand that has moved.  Nothing is downloaded, and no network is asked.
 """From hand-held shots to one picture, step by step: make or read, align, fuse, look, save."""
 
 # %%
@@ -21,7 +21,6 @@ from edmf_jax.images import write_image
 from edmf_jax.maps import shot_colours, write_map
 from edmf_jax.metrics import evaluate_to_truth
 from edmf_jax.photographs import read_shot
-from edmf_jax.weights import load_pretrained
 
 IN_NOTEBOOK = "ipykernel" in sys.modules
 EXPOSURE = "average"  # or "reference", "well-exposed": docs/exposure.md
@@ -105,7 +104,7 @@ for number, _, real, found in aligned[1:]:
 # ## Fuse
 
 # %%
-result = photo.fuse_photos(shots, names, weights=load_pretrained("edmf"), options=options)
+result = photo.fuse_photos(shots, names, options=options)
 for number, stops in enumerate(result.stops):
     print(f"{names[number]}: {stops:+.2f} stops, {100 * (result.sources == number).mean():.0f} % of the picture")
 top, left, height, width = result.frame

@@ -19,7 +19,7 @@ PARAMS = jax.tree.map(lambda x: 0.3 * np.random.default_rng(x.size).standard_nor
 WEIGHTS = Weights(PARAMS, {"model": {"width": 2, "dtype": "float32"}}, "small")
 LIGHTLY = {"static_argnums": 0, "compiler_options": {"xla_backend_optimization_level": 0}}
 run_plainly, run_framed = jax.jit(fuse_luma, **LIGHTLY), jax.jit(fuse_framed, **LIGHTLY)
-ALIGNED = PhotoOptions(align="none")
+ALIGNED = PhotoOptions(align="none", pixels="network")
 
 
 @pytest.fixture(autouse=True)
@@ -114,14 +114,15 @@ def test_the_map_says_which_shot_is_sharp(mean_network):
     assert (sources[:, :48] == 0).mean() > 0.97 and (sources[:, 72:] == 1).mean() > 0.97
 
 
+@pytest.mark.parametrize("pixels", ["shots", "network"])
 @pytest.mark.parametrize("exposure", ["reference", "average", "well-exposed"])
-def test_the_order_of_the_others_changes_nothing(exposure):
+def test_the_order_of_the_others_changes_nothing(exposure, pixels):
     truth = scene(70, 96)
     parts = [defocused(truth, slice(None)) for _ in range(4)]
     for i, part in enumerate(parts):
         part[:, 24 * i : 24 * i + 24] = truth[:, 24 * i : 24 * i + 24]
     parts = [exposed(part, stops) for part, stops in zip(parts, (0, 0.7, -0.6, 0.3))]
-    options = PhotoOptions(align="none", exposure=exposure)
+    options = PhotoOptions(align="none", exposure=exposure, pixels=pixels)
     one = fuse_photos(parts, weights=WEIGHTS, options=options)
     order = [0, 3, 1, 2]
     two = fuse_photos([parts[i] for i in order], weights=WEIGHTS, options=options)
@@ -165,7 +166,8 @@ def test_average_is_the_middle_of_two_exposures(mean_network):
     condition = CONDITIONS["half-stop-gamma"]
     truth, a, b = (np.rint(255 * x).astype(np.uint8) for x in shots(240, 320, seed=4))
     a, b, truth = condition.apply(a, b, truth)
-    lit = lambda exposure: fuse_photos([a, b], weights=WEIGHTS, options=PhotoOptions("none", exposure=exposure)).image
+    lit = lambda exposure: fuse_photos([a, b], weights=WEIGHTS, options=PhotoOptions("none", exposure=exposure,
+                                                                                    pixels="network")).image
     bias = {name: abs(float(lit(name).mean()) - float(truth.mean())) for name in ("average", "reference")}
     assert bias["average"] < 1 < bias["reference"]
 
@@ -178,13 +180,15 @@ def room_with_a_window(room):
     return truth
 
 
-def test_well_exposed_keeps_what_the_reference_has_blown_out(mean_network):
+@pytest.mark.parametrize("pixels", ["shots", "network"])
+def test_well_exposed_keeps_what_the_reference_has_blown_out(mean_network, pixels):
     # The other shot is in focus at the window.  Where it is not, as in a part of the scene that this test had first,
     # what the reference has blown out and the other has blurred is in neither, and no fusion brings it back.
     truth = room_with_a_window(0.25)
     bright, fair = exposed(truth, 2), exposed(defocused(truth, slice(0, 60)), 0)
     lost = (bright == 255).all(-1)
-    lit = {name: fuse_photos([bright, fair], weights=WEIGHTS, options=PhotoOptions("none", exposure=name)).image
+    lit = {name: fuse_photos([bright, fair], weights=WEIGHTS, options=PhotoOptions("none", exposure=name,
+                                                                                    pixels=pixels)).image
            for name in ("reference", "well-exposed")}
     truth_there = exposed(truth)[lost].astype(float).ravel()
     assert lost.mean() > 0.1 and lit["reference"][lost].min() > 245
@@ -193,13 +197,15 @@ def test_well_exposed_keeps_what_the_reference_has_blown_out(mean_network):
     assert np.abs(lit["well-exposed"].astype(float).mean() - exposed(truth).mean()) < 12
 
 
-def test_well_exposed_keeps_a_window_beside_a_dark_room(mean_network):
+@pytest.mark.parametrize("pixels", ["shots", "network"])
+def test_well_exposed_keeps_a_window_beside_a_dark_room(mean_network, pixels):
     # The brighter shot is the better one by far; what it has blown out still counts.
     truth = room_with_a_window(0.08)
     bright, fair = exposed(truth, 2), exposed(defocused(truth, slice(0, 60)), 0)
     lost, room = (bright == 255).all(-1), np.s_[:, :170]
     for given in ([bright, fair], [fair, bright]):
-        result = fuse_photos(given, weights=WEIGHTS, options=PhotoOptions("none", exposure="well-exposed")).image
+        options = PhotoOptions("none", exposure="well-exposed", pixels=pixels)
+        result = fuse_photos(given, weights=WEIGHTS, options=options).image
         truth_there = exposed(truth)[lost].astype(float).ravel()
         assert result[lost].std() > 0.4 * truth_there.std()
         assert np.corrcoef(result[lost].ravel(), truth_there)[0, 1] > 0.95
@@ -254,7 +260,7 @@ def test_cropped_to_what_all_shots_have(mean_network):
     a, b = truth.copy(), truth.copy()
     a[:, :10], b[112:] = 0, 0
     whole = fuse_photos([a, b], weights=WEIGHTS, options=ALIGNED)
-    cut = fuse_photos([a, b], weights=WEIGHTS, options=PhotoOptions("none", crop=True))
+    cut = fuse_photos([a, b], weights=WEIGHTS, options=PhotoOptions("none", crop=True, pixels="network"))
     top, left, height, width = cut.frame
     assert top == 0 and 10 <= left <= 15 and 105 <= height <= 112 and left + width == 140
     np.testing.assert_array_equal(cut.image, whole.image[:height, left:])
@@ -279,7 +285,8 @@ def test_hand_held_shots_are_aligned(mean_network):
     assert number == 1 and nothing is None and found.confident and everywhere.all() and first.shape == (300, 400, 3)
     assert aligned.dtype == np.uint8 and 0.9 < real.mean() < 1 and not aligned[~real].any()
     np.testing.assert_allclose(found.matrix, np.linalg.inv(np.linalg.inv(matrix)), atol=0.5)
-    result = fuse_photos([lambda: exposed(a), lambda: moved], weights=WEIGHTS)
+    result = fuse_photos([lambda: exposed(a), lambda: moved], weights=WEIGHTS,
+                         options=PhotoOptions(pixels="network"))
     error = np.abs(result.image.astype(int) - exposed(a * 0.5 + b * 0.5))
     assert error[8:-8, 8:-8].mean() < 4 and (result.sources[~real] == 0).all()
     np.testing.assert_allclose(result.registrations[1].matrix, found.matrix)
@@ -340,7 +347,7 @@ def test_progress_rises_to_the_end():
 
 GOOD = np.random.default_rng(0).integers(30, 220, (40, 50, 3), np.uint8)
 NAN = np.where(np.arange(50)[None, :, None] == 3, np.nan, GOOD / 255)
-FUSE = PhotoOptions(align="none")
+FUSE = PhotoOptions(align="none", pixels="network")
 
 
 @pytest.mark.parametrize(("given", "options", "words"), [

@@ -157,7 +157,8 @@ def test_a_frame_in_parts_is_found_and_a_dark_spot_is_not():
     others[:12, 50:60] = others[-12:, 30:40] = 0.02  # dark in the other shot too: the frame is in two parts
     others[0] = others[-1] = 0  # and that one has a black line of its own
     found = borders.black_edges((framed == 0).astype(np.float32), framed, others, np.ones((90, 120), bool))
-    assert found[2:6, 5:48].all() and found[2:6, 62:].all() and found[2:-2, :5].all() and not found[20:-20, 20:-20].any()
+    assert found[2:6, 5:48].all() and found[2:6, 62:].all() and found[2:-2, :5].all()
+    assert not found[20:-20, 20:-20].any()
     spot = luma.copy()
     spot[40:42, :3] = 0
     assert not borders.black_edges((spot == 0).astype(np.float32), spot, luma, np.ones((90, 120), bool)).any()

@@ -1,12 +1,13 @@
-"""Photographs → one (preset "photo"): two passes over the shots, then the network once, tile by tile.
+"""Photographs → one (preset "photo"): two passes over the shots, then tile by tile what is to be seen of each.
 
 1. Every shot is looked at (`study`): registered to the reference, its tone curve and black
    edges found on small copies.  From all curves follows the target's exposure.
 2. Every other shot is warped, brought to that exposure and, where there is more than one,
    gathered in one composite that is sharp wherever one of them is (`layers.Composite`).
-3. The network fuses the luma of the reference and of the composite, in tiles with the
+3. `pixels="shots"`: the weighted mean goes on over the reference (`mixing`); the network is not asked.
+   `pixels="network"`: it fuses the luma of the reference and of the composite; two shots are
+   network(reference, other), nothing in between.  Either is done in tiles with the
    whole reach of everything around them: what comes out is that of the picture in one piece.
-   Two shots are network(reference, other), nothing in between.
 
 **Order.**  All that is summed over shots is summed in the order of their contents' digests, so for a
 given reference the result is the same to the bit in whatever order the others are given.
@@ -26,22 +27,25 @@ import numpy as np
 
 from edmf_jax.errors import UserError
 from edmf_jax.model import MIN_SIDE_PX
-from edmf_jax.photo import alignment, borders, exposure, layers, response, sharpness, shots
+from edmf_jax.photo import alignment, borders, exposure, layers, mixing, response, sharpness, shots
 from edmf_jax.photo.options import PhotoOptions, PhotoResult
 from edmf_jax.photo.study import Study, study
-from edmf_jax.tiling import fuse_piece, padded_shape, pieces, within
+from edmf_jax.tiling import HALO_PX, fuse_piece, padded_shape, pieces, within
 from edmf_jax.weights import Weights
 
-TILE_PX = 268  # with the margin 272 px, a shape of `metrics.buckets`; 528 px take 0.3 GB more and a third more time
+MIXING_TILE_PX = 524
+# The network's: with the margin 272 px, a shape of `metrics.buckets`; 528 px take 0.3 GB more and a third more time.
+TILE_PX = 268
 REACH_PX = borders.REACH_PX + sharpness.COLOUR_REACH_PX
 _NETWORK, _GATHERING = 3.0, 0.4  # seconds a megapixel, about, beside `_LOOK` for each shot: for the progress only
+_MIXING = 0.5
 _LOOK = 4.0
 
 Tile = tuple[tuple[slice, slice], tuple[slice, slice], tuple[slice, slice]]
 
 
-def fuse_photos(given: Sequence[shots.Shot], names: Sequence[str] | None = None, *, weights: Weights,
-                options: PhotoOptions = PhotoOptions(),  # noqa: B008 (frozen)
+def fuse_photos(given: Sequence[shots.Shot], names: Sequence[str] | None = None, *,
+                weights: Weights | None = None, options: PhotoOptions = PhotoOptions(),  # noqa: B008 (frozen)
                 progress: Callable[[str, float], None] | None = None) -> PhotoResult:
     """Fuses photographs of one scene that differ in focus, exposure and standpoint.
 
@@ -50,7 +54,7 @@ def fuse_photos(given: Sequence[shots.Shot], names: Sequence[str] | None = None,
         RGB, uint8 or uint16 over their full range or floats in [0, 1], all grey or all colour;
         or functions without arguments that read one (called up to twice each).
       names: what messages call them; `shots[0]`, … where None.
-      weights: the network's.
+      weights: the network's; only `pixels="network"` looks at them.
       options: see `PhotoOptions`.
       progress: called with a few words and the share of the work that is done, [0, 1].
 
@@ -60,15 +64,18 @@ def fuse_photos(given: Sequence[shots.Shot], names: Sequence[str] | None = None,
     Raises:
       UserError: fewer than two shots; one that is no such picture, black, too small, given
         twice or not to be registered with confidence; sizes that differ with `align="none"`; an
-        unknown option; no common area to crop to; too little memory.
+        unknown option; `pixels="network"` without weights; no common area to crop to; too little memory.
     """
     options.check()
+    if options.pixels == "network" and weights is None:
+        raise UserError('weights=None, but pixels="network" needs a network\'s; give some, or leave out pixels')
     names = shots.checked_names(given, names)
     as_given = shots.raw(given[0])
     reference = shots.read(as_given, names[0])
     megapixels = reference.shape[0] * reference.shape[1] / 1e6
     others = len(given) - 1
-    done = _Progress(progress, others * _LOOK + (others > 1) * others * megapixels * _GATHERING + megapixels * _NETWORK)
+    last = _NETWORK if options.pixels == "network" else _MIXING
+    done = _Progress(progress, others * _LOOK + (others > 1) * others * megapixels * _GATHERING + megapixels * last)
     kept: dict[int, np.ndarray] = {}
     keep = kept.__setitem__ if others == 1 else lambda number, image: None
     seen = study(given, names, reference, options, keep, lambda what: done(what, _LOOK))
@@ -86,14 +93,16 @@ def fuse_photos(given: Sequence[shots.Shot], names: Sequence[str] | None = None,
 
 
 def _fuse_studied(given, names, reference, seen: Study, kept, weights, options, done) -> PhotoResult:
-    """The second pass and the network; `kept` has the shots that need not be read again."""
+    """The second pass and the third step; `kept` has the shots that need not be read again."""
+    asked = options.pixels == "network"
+    power, sharp_of = (layers.POWER, layers.sharp_of) if asked else (mixing.POWER, mixing.strength_of)
     target = seen.target(options.exposure)
     layer = lambda image, real, number: layers.Layer(
         image, real, seen.regions[number], exposure.table(seen.curves[number], target),
         exposure.hidden(seen.curves[number], seen.curves, target))
     first = layer(reference, None, 0)
     common = np.ones(reference.shape[:2], bool) if options.crop else None
-    other = None if len(given) == 2 else layers.Composite(reference.shape, len(given))
+    other = None if len(given) == 2 else layers.Composite(reference.shape, len(given), power)
     for number in sorted(range(1, len(given)), key=lambda i: seen.looks[i].digest):
         image = kept.pop(number) if number in kept else shots.read(given[number], names[number])
         found = seen.looks[number].found
@@ -104,46 +113,59 @@ def _fuse_studied(given, names, reference, seen: Study, kept, weights, options, 
             other = moved
         else:
             done(f"gathering {names[number]}", _GATHERING * reference.shape[0] * reference.shape[1] / 1e6)
-            _gather(other, moved, first, number, common)
-    image, sources = _fuse_tiles(first, other, weights, common, done)
+            _gather(other, moved, first, number, common, sharp_of)
+    image, sources = _fuse_tiles(first, other, weights if asked else None, common, done)
     frame = (0, 0, *image.shape[:2]) if common is None else _crop(common, names[0])
     top, left, height, width = frame
     part = slice(top, top + height), slice(left, left + width)
     return PhotoResult(image[part], sources[part], tuple(look.found for look in seen.looks), seen.stops, frame)
 
 
-def tiles(shape: tuple[int, ...], tile_px: int) -> Iterator[Tile]:
-    """Rows and columns of what is looked at, of what the network gets, and of what is kept, tile by tile."""
+def tiles(shape: tuple[int, ...], tile_px: int, reach_px: int) -> Iterator[Tile]:
+    """Rows and columns of what is looked at, of what the network gets, and of what is kept, tile by tile.
+
+    `reach_px` is how much is looked at around what the network gets.
+    """
     for rows, kept_rows in pieces(shape[0], tile_px):
         for columns, kept_columns in pieces(shape[1], tile_px):
-            around = tuple(slice(max(part.start - REACH_PX, 0), min(part.stop + REACH_PX, side))
+            around = tuple(slice(max(part.start - reach_px, 0), min(part.stop + reach_px, side))
                            for part, side in zip((rows, columns), shape))
             yield around, (rows, columns), (kept_rows, kept_columns)
 
 
 def _gather(composite: layers.Composite, moved: layers.Layer, first: layers.Layer, number: int,
-            common: np.ndarray | None) -> None:
+            common: np.ndarray | None, sharp_of: Callable[[np.ndarray], np.ndarray]) -> None:
     """Adds a shot to the composite; what it lacks is the reference's, with no say."""
-    for around, _, kept in tiles(first.image.shape, TILE_PX):
+    for around, _, kept in _tiles_of(first.image.shape, sharp_of is layers.sharp_of):
         tile = moved.tile(*around)
         pixels, say = layers.filled(tile, first.tile(*around)), tile.own.min(-1)
         inside = _inside(kept, around)
-        composite.add(kept, pixels[inside], say[inside], layers.sharp_of(pixels)[inside], number)
+        composite.add(kept, pixels[inside], say[inside], sharp_of(pixels)[inside], number)
         if common is not None:
             common[kept] &= say[inside] > 0
 
 
-def _fuse_tiles(first: layers.Layer, other, weights: Weights, common: np.ndarray | None, done
+def _tiles_of(shape: tuple[int, ...], asked: bool) -> Iterator[Tile]:
+    """`tiles` for the network, or for mixing, where what is kept is `HALO_PX` inside of the piece already."""
+    return tiles(shape, TILE_PX, REACH_PX) if asked else tiles(shape, MIXING_TILE_PX, mixing.REACH_PX - HALO_PX)
+
+
+def _fuse_tiles(first: layers.Layer, other, weights: Weights | None, common: np.ndarray | None, done
                 ) -> tuple[np.ndarray, np.ndarray]:
-    """The result `[H, W, C]` in the reference's dtype, and the map of sources."""
+    """The result `[H, W, C]` in the reference's dtype, and the map of sources; by mixing where there are no weights."""
+    asked, seconds = weights is not None, _MIXING if weights is None else _NETWORK
     shape, full = first.image.shape, shots.full_scale(first.image.dtype)
     image = np.empty(shape, first.image.dtype)
     sources = other.sources if isinstance(other, layers.Composite) else np.ones(shape[:2], np.uint8)
-    padded, flat = padded_shape(shape[:2], TILE_PX), response.measured(weights)
-    for around, piece, kept in tiles(shape, TILE_PX):
-        done("fusing", _NETWORK * (kept[0].stop - kept[0].start) * (kept[1].stop - kept[1].start) / 1e6)
+    padded, flat = padded_shape(shape[:2], TILE_PX), response.measured(weights) if asked else None
+    for around, piece, kept in _tiles_of(shape, asked):
+        done("fusing", seconds * (kept[0].stop - kept[0].start) * (kept[1].stop - kept[1].start) / 1e6)
         tile_a, tile_b = first.tile(*around), other.tile(*around)
-        fused, from_first = _fuse_tile(tile_a, tile_b, around, piece, kept, padded, weights, flat)
+        if asked:
+            fused, from_first = _fuse_tile(tile_a, tile_b, around, piece, kept, padded, weights, flat)
+        else:
+            gathered = other.weights(kept) if isinstance(other, layers.Composite) else None
+            fused, from_first = mixing.mixed(tile_a, tile_b, _inside(kept, around), gathered)
         sources[kept][from_first] = 0
         if common is not None:
             inside = _inside(kept, around)
@@ -154,7 +176,7 @@ def _fuse_tiles(first: layers.Layer, other, weights: Weights, common: np.ndarray
 
 
 def _fuse_tile(tile_a, tile_b, around, piece, kept, padded, weights, flat) -> tuple[np.ndarray, np.ndarray]:
-    """One tile's kept part `[h, w, C]`, and where the reference is the sharper one, bool `[h, w]`."""
+    """The network's: one tile's kept part `[h, w, C]`, and where the reference is the sharper one, bool `[h, w]`."""
     a, b = layers.filled(tile_a, tile_b), layers.filled(tile_b, tile_a)
     inside, within_piece = _inside(kept, around), _inside(piece, around)
     planes = [sharpness.luma_of(x) for x in (a, b)]

@@ -1,4 +1,4 @@
-"""What the network is given: the reference, and the one other picture that all other shots are gathered in.
+"""What is fused: the reference, and the one other picture that all other shots are gathered in.
 
 Both answer tile by tile with their pixels at the target's exposure and the say that these have.
 """
@@ -11,8 +11,10 @@ import numpy as np
 from edmf_jax.photo import borders, exposure, sharpness
 from edmf_jax.photo.shots import full_scale, to_unit
 
-_POWER = 16  # of spatial frequency: twice as sharp counts 65,536 times; equally flat ones are averaged
+POWER = 16  # of spatial frequency: twice as sharp counts 65,536 times; equally flat ones are averaged
 _NOTHING = np.float32(-1e4)  # the logarithm of no say at all
+FILL_REACH_PX = max(borders.REACH_PX, sharpness.COLOUR_REACH_PX)
+"""How far away a pixel can change another one's `filled` value."""
 
 
 class Tile(NamedTuple):
@@ -66,13 +68,14 @@ class Layer:
 class Composite:
     """Any number of shots in one picture that is everywhere as sharp as the sharpest of them.
 
-    A running mean, pixel by pixel, weighted by say · (local spatial frequency)^16.  The weights
+    A running mean, pixel by pixel, weighted by say · sharpness^power.  The weights
     are kept relative to the largest so far, as in a running softmax, for their range is far beyond
     float32's.  A sum does not ask for the order of its terms but for rounding; `fusing` adds the shots in
     an order that their content gives, so that the result does not at all.
     """
 
-    def __init__(self, shape: tuple[int, ...], count: int):
+    def __init__(self, shape: tuple[int, ...], count: int, power: float = POWER):
+        self._power = power
         self._sum = np.zeros(shape, np.float32)
         self._total = np.zeros(shape[:2], np.float32)
         self._largest = np.full(shape[:2], 2 * _NOTHING, np.float32)
@@ -81,7 +84,7 @@ class Composite:
 
     def add(self, place: tuple[slice, slice], pixels: np.ndarray, say: np.ndarray, sharp: np.ndarray, number: int):
         """Takes in a tile of shot `number`: its pixels, filled where it has none, their say and sharpness."""
-        weight = _POWER * np.log(sharp) + np.where(say > 0, np.log(np.maximum(say, 1e-9)), _NOTHING)
+        weight = log_weight(sharp, say, self._power)
         before = self._largest[place]
         largest = np.maximum(before, weight)
         kept, added = np.exp(before - largest), np.exp(weight - largest)
@@ -97,6 +100,15 @@ class Composite:
         place = rows, columns
         pixels, say = self._sum[place] / self._total[place][..., None], self._say[place].astype(np.float32) / 255
         return Tile(pixels, say, np.broadcast_to(say[..., None], pixels.shape))
+
+    def weights(self, place: tuple[slice, slice]) -> tuple[np.ndarray, np.ndarray]:
+        """`log_weight` of all its shots together and of the one that counts most, `[h, w]` each."""
+        return self._largest[place] + np.log(self._total[place]), self._largest[place]
+
+
+def log_weight(sharp: np.ndarray, say: np.ndarray, power: float) -> np.ndarray:
+    """The logarithm of say · sharp^power, float32 `[h, w]`; far below all others, but finite, where there is no say."""
+    return power * np.log(sharp) + np.where(say > 0, np.log(np.maximum(say, np.float32(1e-9))), _NOTHING)
 
 
 def filled(first: Tile, second: Tile) -> np.ndarray:

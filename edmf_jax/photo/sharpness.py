@@ -18,6 +18,10 @@ REACH_PX = WINDOW_PX // 2 + 1
 _SMOOTH_PX = 11
 _POWER = 4
 COLOUR_REACH_PX = REACH_PX + _SMOOTH_PX // 2
+_NOISE_SIGMA_PX, _NOISE_PX = 0.8, 7  # blurred by this before the Laplacian, which answers to noise first
+_NEAR_PX, _FAR_PX = 7, 19  # windows, each passed over twice: about Gaussians of σ = 2.8 and 7.7 px
+_FAR_SHARE = 0.1
+STRENGTH_REACH_PX = _NOISE_PX // 2 + 1 + 2 * (_FAR_PX // 2)
 
 
 def luma_of(image: np.ndarray) -> np.ndarray:
@@ -33,6 +37,25 @@ def local_spatial_frequency(plane: np.ndarray) -> np.ndarray:
     energy[1:] += np.square(plane[1:] - plane[:-1])
     mean = cv2.blur(energy, (WINDOW_PX, WINDOW_PX), borderType=cv2.BORDER_REFLECT_101)
     return np.sqrt(np.maximum(mean, 0)) + np.float32(FLOOR)
+
+
+def strength(plane: np.ndarray) -> np.ndarray:
+    """How much fine detail there is about each pixel of a plane, `[h, w]`: what `mixing` weights by.
+
+    Root of the mean squared Laplacian of the slightly blurred plane, plus `FLOOR`.  The mean is over a near window
+    and, at a tenth, over a far one: the rim of a defocused lamp is sharp too, and only further off does one see that
+    the lamp itself is much sharper in another shot.
+    """
+    smooth = cv2.GaussianBlur(plane, (_NOISE_PX, _NOISE_PX), _NOISE_SIGMA_PX, borderType=cv2.BORDER_REFLECT_101)
+    energy = np.square(cv2.Laplacian(smooth, cv2.CV_32F, borderType=cv2.BORDER_REFLECT_101))
+    near, far = (_twice(energy, window) for window in (_NEAR_PX, _FAR_PX))
+    return np.sqrt(np.maximum(near + np.float32(_FAR_SHARE) * far, 0)) + np.float32(FLOOR)
+
+
+def _twice(plane: np.ndarray, window: int) -> np.ndarray:
+    for _ in range(2):
+        plane = cv2.blur(plane, (window, window), borderType=cv2.BORDER_REFLECT_101)
+    return plane
 
 
 def chroma_share(sharp: np.ndarray, other_sharp: np.ndarray) -> np.ndarray:
