@@ -41,7 +41,9 @@ def get_config() -> ConfigDict:
     config.loss.ssim_weight = 10.0
     config.loss.grad_weight = 10.0
     config.loss.ratios = "adaptive"  # Eqs. 11 and 12; Fig. 14's others: equal (1/(slots+1) each), none (1 each)
-    # What the output is compared with: the sources (0), or the sources with their fine detail so much stronger
+    # What the output is compared with: the sources (0, 0), the sources brought so far to the middle of both exposures
+    # (1: wholly), and with their fine detail so much stronger
+    config.loss.exposure_share = 0.0
     config.loss.detail_gain = 0.0
     config.loss.detail_floor = 0.0  # detail weaker than this [0…1] stays as it is
 

@@ -116,6 +116,7 @@ def check_config(config: ConfigDict) -> None:
     need(config.memory.first_epoch >= 1, "memory.first_epoch", "epochs are counted from 1")
     need(config.focus.activity in ACTIVITIES, "focus.activity", f"must be one of {', '.join(ACTIVITIES)}")
     need(config.loss.ratios in RATIOS, "loss.ratios", f"must be one of {', '.join(RATIOS)}")
+    need(0 <= config.loss.exposure_share <= 1, "loss.exposure_share", "must be from 0 to 1")
     for name in ("loss.detail_gain", "loss.detail_floor"):
         section, field = name.split(".")
         need(config[section][field] >= 0, name, "must not be negative")

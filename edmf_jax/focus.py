@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from edmf_jax.filters import box_filter, correlate1d, gaussian_kernel, laplacian, reflect_pad
 
 DETAIL_SIGMA_PX = 1.0
+EXPOSURE_WINDOW_PX = 19
 
 
 def spatial_frequency(x: jax.Array) -> jax.Array:
@@ -67,6 +68,20 @@ def emphasise(x: jax.Array, gain: float, floor: float) -> jax.Array:
     detail = x - smooth
     detail = jnp.sign(detail) * jnp.maximum(jnp.abs(detail) - floor, 0)
     return jnp.clip(x + gain * detail, 0, 1)
+
+
+def levelled(planes: jax.Array, share: float) -> jax.Array:
+    """Both sources of pairs brought towards the middle of their exposures, each with its own detail: `[..., 2, H, W]`.
+
+    I_k + share · S((I_1 + I_2) / 2 − I_k), clipped to [0, 1]; S is the mean over 19×19 px, twice, with reflected
+    borders: wider than common defocus, so that what differs by focus alone stays with its source.  Sources that
+    differ by a constant become equal at share 1; equal ones are unchanged.
+
+    Args:
+      share: 0 (own exposures) to 1 (the middle).  Sides must be at least 10 px.
+    """
+    difference = planes.mean(-3, keepdims=True) - planes
+    return jnp.clip(planes + share * box_filter(box_filter(difference, EXPOSURE_WINDOW_PX), EXPOSURE_WINDOW_PX), 0, 1)
 
 
 def focus_masks(source_a: jax.Array, source_b: jax.Array, window_px: int = 19, activity: str = "spatial-frequency"

@@ -11,7 +11,7 @@ from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, PartitionSpec
 
 from edmf_jax import memory, snapshots
-from edmf_jax.focus import emphasise, focus_masks, spatial_frequency
+from edmf_jax.focus import emphasise, focus_masks, levelled, spatial_frequency
 from edmf_jax.losses import Coefficients, LossReport, source_score, total_loss
 from edmf_jax.model import FusionNet
 from edmf_jax.patches import Layout
@@ -32,9 +32,17 @@ class Recipe(NamedTuple):
     admission: memory.Admission = memory.PAPER
     ratios: str = "adaptive"  # see losses.RATIOS
     activity: str = "spatial-frequency"  # see focus.ACTIVITIES
+    exposure_share: float = 0.0  # see focus.levelled
     detail_gain: float = 0.0  # see focus.emphasise
     detail_floor: float = 0.0
     swap: bool = False  # whether the sources change places, see `swapped`
+
+
+def make_targets(recipe: Recipe, planes: jax.Array) -> jax.Array:
+    """What Eqs. 2, 4 and 6 compare with: `[B, 2, H, W]`, the sources themselves, or what the recipe makes of them."""
+    if recipe.exposure_share:
+        planes = levelled(planes, recipe.exposure_share)
+    return emphasise(planes, recipe.detail_gain, recipe.detail_floor) if recipe.detail_gain else planes
 
 
 def cut_patches(sources: Sources, places: jax.Array, patch_px: int) -> jax.Array:
@@ -106,7 +114,7 @@ def device_step(recipe: Recipe, state: TrainState, sources: Sources, order: jax.
     if recipe.swap:
         planes = swapped(planes, batch, state.step // recipe.layout.steps_per_epoch)
     masks = jnp.stack(focus_masks(planes[:, 0], planes[:, 1], recipe.window_px, recipe.activity), axis=1)
-    targets = emphasise(planes, recipe.detail_gain, recipe.detail_floor) if recipe.detail_gain else None
+    targets = make_targets(recipe, planes)
     remembered, scores = recall(recipe, state.bank, batch, planes, streamed)
     held = memory.held(state.bank)
 

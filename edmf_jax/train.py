@@ -88,6 +88,7 @@ def make_recipe(config: ConfigDict, layout: Layout, memory_kind: str = "images")
         admission=memory.Admission(config.memory.admission, config.memory.first_epoch),
         ratios=loss.ratios,
         activity=config.focus.activity,
+        exposure_share=loss.exposure_share,
         detail_gain=loss.detail_gain,
         detail_floor=loss.detail_floor,
         swap=config.data.swap,

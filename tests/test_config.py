@@ -83,6 +83,7 @@ def test_files_are_found_or_named(tmp_path):
     ("focus.activity=vgg", "one of spatial-frequency, gradient"),
     ("loss.ratios=fixed", "one of adaptive, equal, none"),
     ("loss.detail_gain=-1", "must not be negative"),
+    ("loss.exposure_share=1.5", "must be from 0 to 1"),
 ])
 def test_fields_of_the_ablations_are_checked(override, message):
     with pytest.raises(UserError, match=message):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from edmf_jax import focus
+from edmf_jax import filters, focus
 
 
 def test_local_spatial_frequency_equals_the_independent_one(reference):
@@ -109,3 +109,24 @@ def test_emphasis_equals_scipy_and_leaves_weak_detail_and_constants_alone(rng):
     extreme = (rng.random((20, 20)) > 0.5).astype(np.float32)
     assert float(focus.emphasise(extreme, 2.0, 0.0).min()) >= 0
     assert float(focus.emphasise(extreme, 2.0, 0.0).max()) <= 1
+
+
+def test_levelled_sources_have_the_middle_exposure_and_their_own_detail(rng):
+    sharp = rng.uniform(0.3, 0.6, (40, 50)).astype(np.float32)
+    pair = jnp.stack([sharp + 0.2, sharp - 0.2])
+    np.testing.assert_allclose(focus.levelled(pair, 1.0), [sharp, sharp], atol=1e-6)
+    np.testing.assert_allclose(focus.levelled(pair, 0.5), [sharp + 0.1, sharp - 0.1], atol=1e-6)
+    np.testing.assert_array_equal(focus.levelled(pair, 0.0), pair)
+    # Blur is no exposure: what a 5-px mean takes away stays missing in its source alone, but for what S leaves of it.
+    soft = np.asarray(filters.box_filter(jnp.asarray(sharp), 5))
+    ours = focus.levelled(jnp.stack([jnp.asarray(sharp), jnp.asarray(soft)]), 1.0)
+    np.testing.assert_allclose(ours, [sharp, soft], atol=0.02)
+    assert np.abs(sharp - soft).max() > 0.1
+
+
+def test_levelled_agrees_with_scipy_at_the_borders_too(rng):
+    pair = rng.uniform(0, 1, (2, 21, 34)).astype(np.float32)
+    smooth = [ndimage.uniform_filter(ndimage.uniform_filter(pair.mean(0) - plane, 19, mode="mirror"), 19, mode="mirror")
+              for plane in pair]
+    np.testing.assert_allclose(focus.levelled(jnp.asarray(pair), 0.7), np.clip(pair + 0.7 * np.stack(smooth), 0, 1),
+                               atol=1e-6)

@@ -8,7 +8,7 @@ import pytest
 from conftest import nest
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from edmf_jax import losses, memory, model, snapshots, state, steps
+from edmf_jax import focus, losses, memory, model, snapshots, state, steps
 from edmf_jax.data import Pair, TrainingSet, luma_levels, put_sources
 from edmf_jax.hosted import HostedPrograms
 from edmf_jax.patches import Layout, patch_table
@@ -352,3 +352,21 @@ def test_swapped_exchanges_half_the_pairs_and_the_others_an_epoch_later(rng):
         there, other = (odd, even) if place % 2 else (even, odd)
         np.testing.assert_array_equal(there[i], planes[i])
         np.testing.assert_array_equal(other[i], planes[i, ::-1])
+
+
+def test_targets_are_the_sources_or_levelled_and_then_emphasised(rng):
+    planes = jnp.asarray(rng.uniform(0, 1, (3, 2, 32, 32)), jnp.float32)
+    recipe = Rig(1).recipe
+    assert steps.make_targets(recipe, planes) is planes
+    both = recipe._replace(exposure_share=0.5, detail_gain=0.3, detail_floor=0.01)
+    expected = focus.emphasise(focus.levelled(planes, 0.5), 0.3, 0.01)
+    np.testing.assert_array_equal(steps.make_targets(both, planes), expected)
+
+
+def test_a_step_compares_with_its_targets(rng):
+    rig, other = Rig(1), Rig(1)
+    other.recipe = other.recipe._replace(exposure_share=1.0)
+    other.train_steps = steps.make_train_step(other.recipe)
+    losses_ = [float(jax.device_get(r.train_step(r.fresh_state(), r.sources, r.order(0))[1])["current_pixel"])
+               for r in (rig, other)]
+    assert losses_[1] != pytest.approx(losses_[0], rel=1e-3)
