@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edmf_jax.focus import local_spatial_frequency
-from edmf_jax.photo import borders, exposure, layers, response, sharpness, tone
+from edmf_jax.photo import PhotoOptions, borders, exposure, layers, response, sharpness, study, tone
 from edmf_jax.weights import load_pretrained
 
 
@@ -162,3 +162,12 @@ def test_a_frame_in_parts_is_found_and_a_dark_spot_is_not():
     spot = luma.copy()
     spot[40:42, :3] = 0
     assert not borders.black_edges((spot == 0).astype(np.float32), spot, luma, np.ones((90, 120), bool)).any()
+
+
+def test_copies_of_registered_shots_have_one_size(monkeypatch):
+    image = np.full((400, 600, 1), 99, np.uint8)
+    for most in range(3000, 4000, 25):
+        monkeypatch.setattr(study, "_COPY_PX", most)
+        found = study.study([image, image + 1], ["a", "b"], image, PhotoOptions("none"), lambda *_: None,
+                            lambda _: None)
+        assert found.looks[0].copy.shape == found.looks[1].copy.shape

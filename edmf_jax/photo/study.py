@@ -98,8 +98,9 @@ def _refuse_twice(digest: bytes, name: str, looks: Sequence[Look], names: Sequen
 
 def _look(image: np.ndarray, found: Registration | None, shape: tuple[int, ...], size: tuple[int, int]) -> Look:
     """One shot's; `shape` is the reference's, `size` that of the copies."""
+    # Registered shots share a copy's size: it follows from their own, not from that of another copy, which is rounded.
     factor = size[0] * size[1] / (shape[0] * shape[1])
-    small = alignment.reduced(image, max(factor * image.shape[0] * image.shape[1], 1.0))
+    small = alignment.reduced(image, _COPY_PX if found is None else max(factor * image.shape[0] * image.shape[1], 1.0))
     dark = borders.dark_share(image, shots.full_scale(image.dtype), small.shape[:2])
     copy, real = shots.to_unit(small), np.ones(size, bool)
     if found is not None:
