@@ -9,7 +9,6 @@ import numpy as np
 from benchmarks.photograph_scenes import SETTINGS, rendered
 from edmf_jax import photo
 from edmf_jax.baselines import guided_filter
-from edmf_jax.weights import load_pretrained
 
 PICTURES = {"exposure-bright-first.jpg": 10, "exposure-dark-first.jpg": 1}  # file: number of the test pair
 EXPOSURES = ("reference", "average", "well-exposed")
@@ -23,7 +22,7 @@ def labelled(picture: np.ndarray, words: str) -> np.ndarray:
     return np.pad(np.concatenate([line, picture]), ((0, GAP_PX), (0, GAP_PX), (0, 0)), constant_values=255)
 
 
-def sheet(number: int, weights) -> np.ndarray:
+def sheet(number: int) -> np.ndarray:
     """The two shots and what a method without levelling makes of them; below, the three choices."""
     scene = list(rendered(SETTINGS[-1], number + 1))[-1]
     above = [(scene.a, "reference"), (scene.b, "the other shot"),
@@ -31,8 +30,7 @@ def sheet(number: int, weights) -> np.ndarray:
     below = []
     for how in EXPOSURES:
         options = photo.PhotoOptions(align="none", exposure=how)
-        below.append((photo.fuse_photos([scene.a, scene.b], weights=weights, options=options).image,
-                      f"--exposure {how}"))
+        below.append((photo.fuse_photos([scene.a, scene.b], options=options).image, f"--exposure {how}"))
     return np.concatenate([np.concatenate([labelled(*panel) for panel in row], 1) for row in (above, below)])
 
 
@@ -40,10 +38,10 @@ def main() -> None:
     """Writes them."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.photograph_pictures", description=__doc__)
     parser.add_argument("folder", type=Path)
-    folder, weights = parser.parse_args().folder, load_pretrained("edmf")
+    folder = parser.parse_args().folder
     for name, number in PICTURES.items():
         settings = [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
-        cv2.imwrite(str(folder / name), sheet(number, weights)[..., ::-1], settings)
+        cv2.imwrite(str(folder / name), sheet(number)[..., ::-1], settings)
 
 
 if __name__ == "__main__":
