@@ -1,4 +1,4 @@
-"""The shipped weights (`edmf_jax/pretrained/edmf`): the paper's network and loss, reduced to two CPU cores.
+"""The first part of the shipped weights' training: the paper's network and loss, reduced to two CPU cores.
 
     edmf train --config configs/edmf_cpu.py --workdir W
 
@@ -14,7 +14,7 @@ cores that do nothing else.  What differs from the paper, and why:
 - every patch is seen both ways round (`data.swap`).
 
 Trained on the first 95 % of the training pairs (342 of the 360 at hand; the published set has 450).
-Scores: docs/results.md; its log: results/edmf.
+Then: configs/edmf_cpu_fine.py.  Scores: docs/results.md; its log: results/edmf/1.
 """
 
 import runpy
