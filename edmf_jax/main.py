@@ -164,11 +164,14 @@ def _add_data_commands(data: argparse.ArgumentParser) -> None:
     sub.add_argument("--force", action="store_true", help="build again what is there")
 
 
+_WITH_FIELDS = ("train", "experiment")  # the commands that take --config.field=value
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit code."""
     parser = make_parser()
     args, rest = parser.parse_known_args(argv)
-    if rest and args.command != "train":
+    if rest and args.command not in _WITH_FIELDS:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     return _run(args, rest)
 
@@ -182,7 +185,7 @@ def _run(args, rest) -> int:
 
         tune_allocator()
     try:
-        return (args.run(args, rest) if args.command == "train" else args.run(args)) or 0
+        return (args.run(args, rest) if args.command in _WITH_FIELDS else args.run(args)) or 0
     except Interrupted as stop:
         print(f"edmf: {stop}", file=sys.stderr)
         return 128 + stop.signal

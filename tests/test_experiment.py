@@ -100,3 +100,19 @@ def test_mistakes_are_named(data_dir, tmp_path):
         run_experiment("table9", tiny(data_dir), tmp_path)
     with pytest.raises(UserError, match="--seeds=0"):
         run_experiment("table3", tiny(data_dir), tmp_path, seeds=0)
+
+
+def test_the_command_takes_fields(monkeypatch, tmp_path):
+    from edmf_jax import main as commands
+
+    given = []
+
+    def fake(name, config, workdir, **options):
+        given.append((name, config.data.patch_px, options["budget_minutes"]))
+        (tmp_path / "table.md").write_text("a table\n")
+        return tmp_path / "table.md"
+
+    monkeypatch.setattr(experiment, "run_experiment", fake)
+    assert commands.main(["experiment", "search", "--config", "configs/edmf_cpu.py", "--workdir", str(tmp_path),
+                          "--budget", "2", "--config.data.patch_px=64"]) == 0
+    assert given == [("search", 64, 2.0)]
