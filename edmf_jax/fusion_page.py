@@ -44,6 +44,7 @@ def render(fusion: Fusion, sizes: Sequence[tuple[int, int]], pictures: Sequence[
     """
     name = Path(fusion.output).name
     parts = {
+        "generator": "edmf fuse",
         "title": html.escape(f"{name}: fused from {len(fusion.names)} shots"), "heading": html.escape(name),
         "what": f"{len(fusion.names)} shots of one scene became one picture of {_size(fusion.frame[:1:-1])}.",
         "table": _table(fusion, sizes),

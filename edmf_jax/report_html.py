@@ -30,6 +30,7 @@ def render(evaluation: Evaluation, pictures: Sequence[str], *, notes: Iterable[s
     title = f"{record['dataset']}, {record['split']}: {', '.join(evaluation.methods)}"
     what, *left_out = describe(summary).splitlines()
     parts = {
+        "generator": "edmf report",
         "title": html.escape(title), "heading": html.escape(f"{record['dataset']}, split {record['split']}"),
         "what": html.escape(what), "notes": _notes([*left_out, *notes]), "facts": _facts(evaluation),
         "table": _table(evaluation), "confidence": f"{100 * CONFIDENCE:.0f}", "resamples": f"{RESAMPLES:,}",

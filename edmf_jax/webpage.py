@@ -17,7 +17,8 @@ def assemble(template: str, scripts: Sequence[str], parts: Mapping[str, str]) ->
     """The page.
 
     Args:
-      template: a file of `report_page/`; `{{policy}}`, `{{css}}`, `{{script}}` and those of `parts` are filled in.
+      template: a file of `report_page/`, what follows on `head.html`; `{{policy}}`, `{{css}}`, `{{script}}` and those
+        of `parts` are filled in, for the head `title` and `generator` (the command that makes the page).
       scripts: files of `report_page/`, which become one script in a scope of its own.
       parts: HTML; whatever a user named is escaped in it already.
     """
@@ -26,7 +27,7 @@ def assemble(template: str, scripts: Sequence[str], parts: Mapping[str, str]) ->
               "base-uri 'none'; form-action 'none'")
     parts = {"policy": policy, "css": css, "script": script, **parts}
     # One pass: what was put in is not looked through again.
-    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _file(template))
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: parts[match[1]], _file("head.html") + _file(template))
 
 
 def to_script(value: Any) -> str:
