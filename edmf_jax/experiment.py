@@ -61,7 +61,7 @@ SEARCH = (
     Arm("kept", "what configs/edmf_cpu.py has", {}),
     Arm("weights 1/10/10", "pixel, gradient, SSIM loss as MUFusion weighs them",
         {"loss.pixel_weight": 1.0, "loss.grad_weight": 10.0}),
-    Arm("weights 400/200/10", "so that each of the three is a third of the loss",
+    Arm("weights 400/200/10", "as configs/edmf_cpu_fine.py has them",
         {"loss.pixel_weight": 400.0, "loss.grad_weight": 200.0}),
     Arm("sources as they are", "no stronger detail", {"loss.detail_gain": 0.0}),
     Arm("window 9", "of the focus masks", {"focus.window_px": 9}),
