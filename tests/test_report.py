@@ -325,7 +325,7 @@ def test_the_parts_are_in_the_package(tmp_path, scenes):
     folder = resources.files("edmf_jax") / "report_page"
     assert {item.name for item in folder.iterdir()} == {"page.html", "page.css", "tools.js", "compare.js", "viewer.js",
                                                         "start.js", "evaluation.js", "fusion.html", "fusion.js",
-                                                        "matches.js"}
+                                                        "matches.js", "head.html"}
     make_evaluation(tmp_path, ["m"], scenes, pictures=False)
     assert "{{" not in render(read(tmp_path), [])
 
