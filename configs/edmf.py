@@ -41,11 +41,14 @@ def get_config() -> ConfigDict:
     config.loss.ssim_weight = 10.0
     config.loss.grad_weight = 10.0
     config.loss.ratios = "adaptive"  # Eqs. 11 and 12; Fig. 14's others: equal (1/(slots+1) each), none (1 each)
-    # What the output is compared with: the sources (0, 0), the sources brought so far to the middle of both exposures
-    # (1: wholly), and with their fine detail so much stronger
+    # What the output is compared with: the sources (0, 0, 0), the sources brought so far to the middle of both
+    # exposures (1: wholly), with their fine detail so much stronger, and the mean of both weighed by
+    # (activity + floor) to this power instead of each where it is the sharper one
     config.loss.exposure_share = 0.0
     config.loss.detail_gain = 0.0
     config.loss.detail_floor = 0.0  # detail weaker than this [0…1] stays as it is
+    config.loss.blend_exponent = 0.0
+    config.loss.blend_floor = 0.03  # of the activity [0…1]
 
     config.memory = ConfigDict()
     config.memory.slots = 4  # epochs remembered

@@ -117,9 +117,10 @@ def check_config(config: ConfigDict) -> None:
     need(config.focus.activity in ACTIVITIES, "focus.activity", f"must be one of {', '.join(ACTIVITIES)}")
     need(config.loss.ratios in RATIOS, "loss.ratios", f"must be one of {', '.join(RATIOS)}")
     need(0 <= config.loss.exposure_share <= 1, "loss.exposure_share", "must be from 0 to 1")
-    for name in ("loss.detail_gain", "loss.detail_floor"):
+    for name in ("loss.detail_gain", "loss.detail_floor", "loss.blend_exponent"):
         section, field = name.split(".")
         need(config[section][field] >= 0, name, "must not be negative")
+    need(config.loss.blend_floor > 0, "loss.blend_floor", "must be positive")
     need(config.memory.slots >= 1, "memory.slots", "at least one epoch must be remembered")
     for name in ("train.epochs", "train.log_every_steps", "model.width"):
         section, field = name.split(".")

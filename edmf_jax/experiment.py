@@ -59,11 +59,13 @@ TABLE_3 = (
 )
 SEARCH = (
     Arm("kept", "what configs/edmf_cpu.py has", {}),
-    Arm("weights 1/10/10", "pixel, gradient, SSIM loss as MUFusion weighs them",
+    Arm("weights 1-10-10", "pixel, gradient, SSIM loss as MUFusion weighs them",
         {"loss.pixel_weight": 1.0, "loss.grad_weight": 10.0}),
-    Arm("weights 400/200/10", "as configs/edmf_cpu_fine.py has them",
+    Arm("weights 400-200-10", "as configs/edmf_cpu_fine.py has them",
         {"loss.pixel_weight": 400.0, "loss.grad_weight": 200.0}),
     Arm("sources as they are", "no stronger detail", {"loss.detail_gain": 0.0}),
+    Arm("blended targets", "one mean weighed by sharpness, as configs/edmf_cpu_fine.py has it",
+        {"loss.blend_exponent": 10.0}),
     Arm("window 9", "of the focus masks", {"focus.window_px": 9}),
     Arm("window 31", "of the focus masks", {"focus.window_px": 31}),
     Arm("rate 5e-4", "at its highest", {"train.learning_rate": 5e-4}),

@@ -84,6 +84,25 @@ def levelled(planes: jax.Array, share: float) -> jax.Array:
     return jnp.clip(planes + share * box_filter(box_filter(difference, EXPOSURE_WINDOW_PX), EXPOSURE_WINDOW_PX), 0, 1)
 
 
+def blended(targets: jax.Array, sources: jax.Array, exponent: float, floor: float, window_px: int = 19,
+            activity: str = "spatial-frequency") -> jax.Array:
+    """Both targets of pairs replaced by one mean of them, weighed by how sharp the sources are: `[..., 2, H, W]`.
+
+    The weight of target k is (A_k + floor)^exponent, A_k the activity about every pixel.  What is clearly sharper has
+    nearly all of it; where neither is (flat parts, far defocus), the mean of both halves the noise's power, and there
+    is no seam.  The masks of `focus_masks` are its limit for a large exponent and no floor.
+
+    Args:
+      targets, sources: `[..., 2, H, W]`; equal targets are unchanged.
+      exponent: > 0.
+      floor: > 0, in the planes' unit: differences in activity far below it do not count.
+      window_px, activity: as in `focus_masks`.
+    """
+    activities = jnp.log(ACTIVITIES[activity](sources, window_px) + floor)
+    weights = jax.nn.softmax(exponent * activities, axis=-3)
+    return jnp.broadcast_to(jnp.sum(weights * targets, axis=-3, keepdims=True), targets.shape)
+
+
 def focus_masks(source_a: jax.Array, source_b: jax.Array, window_px: int = 19, activity: str = "spatial-frequency"
                 ) -> tuple[jax.Array, jax.Array]:
     """Masks M1, M2 of Eqs. 2, 4 and 6: 1 where the source is the sharper one, else 0.

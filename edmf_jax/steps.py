@@ -11,7 +11,7 @@ from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, PartitionSpec
 
 from edmf_jax import memory, snapshots
-from edmf_jax.focus import emphasise, focus_masks, levelled, spatial_frequency
+from edmf_jax.focus import blended, emphasise, focus_masks, levelled, spatial_frequency
 from edmf_jax.losses import Coefficients, LossReport, source_score, total_loss
 from edmf_jax.model import FusionNet
 from edmf_jax.patches import Layout
@@ -35,14 +35,22 @@ class Recipe(NamedTuple):
     exposure_share: float = 0.0  # see focus.levelled
     detail_gain: float = 0.0  # see focus.emphasise
     detail_floor: float = 0.0
+    blend_exponent: float = 0.0  # see focus.blended
+    blend_floor: float = 0.0
     swap: bool = False  # whether the sources change places, see `swapped`
 
 
 def make_targets(recipe: Recipe, planes: jax.Array) -> jax.Array:
     """What Eqs. 2, 4 and 6 compare with: `[B, 2, H, W]`, the sources themselves, or what the recipe makes of them."""
+    targets = planes
     if recipe.exposure_share:
-        planes = levelled(planes, recipe.exposure_share)
-    return emphasise(planes, recipe.detail_gain, recipe.detail_floor) if recipe.detail_gain else planes
+        targets = levelled(targets, recipe.exposure_share)
+    if recipe.detail_gain:
+        targets = emphasise(targets, recipe.detail_gain, recipe.detail_floor)
+    if recipe.blend_exponent:
+        targets = blended(targets, planes, recipe.blend_exponent, recipe.blend_floor, recipe.window_px,
+                          recipe.activity)
+    return targets
 
 
 def cut_patches(sources: Sources, places: jax.Array, patch_px: int) -> jax.Array:

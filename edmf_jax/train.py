@@ -91,6 +91,8 @@ def make_recipe(config: ConfigDict, layout: Layout, memory_kind: str = "images")
         exposure_share=loss.exposure_share,
         detail_gain=loss.detail_gain,
         detail_floor=loss.detail_floor,
+        blend_exponent=loss.blend_exponent,
+        blend_floor=loss.blend_floor,
         swap=config.data.swap,
     )
 

@@ -84,6 +84,8 @@ def test_files_are_found_or_named(tmp_path):
     ("loss.ratios=fixed", "one of adaptive, equal, none"),
     ("loss.detail_gain=-1", "must not be negative"),
     ("loss.exposure_share=1.5", "must be from 0 to 1"),
+    ("loss.blend_exponent=-1.0", "must not be negative"),
+    ("loss.blend_floor=0.0", "must be positive"),
 ])
 def test_fields_of_the_ablations_are_checked(override, message):
     with pytest.raises(UserError, match=message):

@@ -9,6 +9,7 @@ from runs import tiny_config
 from edmf_jax import experiment
 from edmf_jax.errors import UserError
 from edmf_jax.experiment import Arm, run_experiment
+from edmf_jax.methods import _split_label
 
 ARMS = (Arm("paper", "as it is", {}), Arm("latest", "the previous epoch", {"memory.slots": 1,
                                                                         "memory.admission": "latest"}))
@@ -37,6 +38,7 @@ def test_arms_change_known_fields_and_differ(name, file, base):
         check_config(own)
         assert own.train.batch * own.data.patch_px**2 == config.train.batch * config.data.patch_px**2
         assert arm.patches == own.train.batch / config.train.batch  # as many steps as the others
+        assert _split_label(f"{arm.name}, seed 0=folder") == (f"{arm.name}, seed 0", "folder")
         seen.append(own.to_json())
     assert len(set(seen)) == len(arms)
     assert seen[[arm.name for arm in arms].index(base)] == config.to_json()

@@ -124,6 +124,29 @@ def test_levelled_sources_have_the_middle_exposure_and_their_own_detail(rng):
     assert np.abs(sharp - soft).max() > 0.1
 
 
+def test_blended_targets_by_hand(rng):
+    sources = rng.uniform(0.2, 0.8, (2, 40, 44)).astype(np.float32)
+    sources[1, :, :22] = 0.5  # flat: its spatial frequency is 0 there, away from the passage
+    targets = rng.uniform(0, 1, (2, 40, 44)).astype(np.float32)
+    ours = np.asarray(focus.blended(jnp.asarray(targets), jnp.asarray(sources), 3.0, 0.1, window_px=5))
+    activity = [np.asarray(focus.local_spatial_frequency(jnp.asarray(s), 5), np.float64) for s in sources]
+    weights = [(a + 0.1) ** 3 for a in activity]
+    np.testing.assert_allclose(ours[0], (weights[0] * targets[0] + weights[1] * targets[1]) / sum(weights), atol=1e-5)
+    np.testing.assert_array_equal(ours[0], ours[1])
+    other = focus.blended(jnp.asarray(targets[::-1].copy()), jnp.asarray(sources[::-1].copy()), 3.0, 0.1, window_px=5)
+    np.testing.assert_allclose(other, ours, atol=1e-6)
+
+
+def test_blended_targets_are_the_masks_choice_in_the_limit_and_the_mean_where_nothing_is_sharp(rng):
+    sources = jnp.asarray(rng.uniform(0, 1, (3, 2, 32, 36)), jnp.float32)
+    masks = jnp.stack(focus.focus_masks(sources[:, 0], sources[:, 1], 9), 1)
+    chosen = jnp.sum(masks * sources, 1)
+    sharpest = focus.blended(sources, sources, 1e6, 1e-6, window_px=9)[:, 0]
+    assert np.mean(np.abs(sharpest - chosen) < 1e-4) > 0.99
+    noise = 0.5 + 1e-4 * (sources - 0.5)
+    np.testing.assert_allclose(focus.blended(noise, noise, 10.0, 0.03)[:, 0], noise.mean(1), atol=1e-6)
+
+
 def test_levelled_agrees_with_scipy_at_the_borders_too(rng):
     pair = rng.uniform(0, 1, (2, 21, 34)).astype(np.float32)
     smooth = [ndimage.uniform_filter(ndimage.uniform_filter(pair.mean(0) - plane, 19, mode="mirror"), 19, mode="mirror")

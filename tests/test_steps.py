@@ -354,13 +354,15 @@ def test_swapped_exchanges_half_the_pairs_and_the_others_an_epoch_later(rng):
         np.testing.assert_array_equal(other[i], planes[i, ::-1])
 
 
-def test_targets_are_the_sources_or_levelled_and_then_emphasised(rng):
+def test_targets_are_the_sources_or_levelled_then_emphasised_then_blended(rng):
     planes = jnp.asarray(rng.uniform(0, 1, (3, 2, 32, 32)), jnp.float32)
     recipe = Rig(1).recipe
     assert steps.make_targets(recipe, planes) is planes
     both = recipe._replace(exposure_share=0.5, detail_gain=0.3, detail_floor=0.01)
     expected = focus.emphasise(focus.levelled(planes, 0.5), 0.3, 0.01)
     np.testing.assert_array_equal(steps.make_targets(both, planes), expected)
+    all_ = both._replace(blend_exponent=5.0, blend_floor=0.02, window_px=7)
+    np.testing.assert_array_equal(steps.make_targets(all_, planes), focus.blended(expected, planes, 5.0, 0.02, 7))
 
 
 def test_a_step_compares_with_its_targets(rng):
