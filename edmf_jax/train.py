@@ -48,6 +48,8 @@ def train(config: ConfigDict, workdir: str | Path, *, profile_steps: int = 0, te
       Interrupted: Ctrl-C or SIGTERM; the run is saved and the same call goes on from there.
     """
     check_config(config)
+    if config.train.init:
+        initial_params(config)  # before there is a folder that its absence would leave empty
     if not distributed.is_first():
         log, profile_steps = _silent, 0
     folder = open_workdir(workdir, config)

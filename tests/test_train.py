@@ -240,6 +240,7 @@ def test_a_run_starts_from_given_weights(run, data_dir, tmp_path):
     config.model.width = 8
     with pytest.raises(UserError, match=r"weights of model.width=16, and model.width=8 .*--config.model.width=16"):
         train(config, tmp_path / "v", log=lambda line: None)
+    assert not (tmp_path / "v").exists()
 
 
 def test_profile_and_tensorboard(data_dir, tmp_path):
