@@ -3,6 +3,7 @@
 import contextlib
 import os
 import secrets
+import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -57,3 +58,23 @@ def check_new(path: str | os.PathLike, sources: Sequence[str | os.PathLike] = ()
     if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
         raise UserError(f"{path}: the folder {folder} cannot be written to; check its permissions, or choose another "
                         "folder")
+
+
+@contextlib.contextmanager
+def replaced_directory(directory: Path) -> Iterator[Path]:
+    """A temporary sibling to fill, which then takes the place of `directory`; removed where filling it fails."""
+    mark = f"{os.getpid()}-{secrets.token_hex(4)}"
+    temporary, old = (directory.with_name(f".edmf-{mark}.{end}") for end in ("tmp", "old"))
+    temporary.mkdir()
+    try:
+        yield temporary
+        if directory.exists():
+            directory.rename(old)
+        temporary.rename(directory)
+    except BaseException:
+        if old.exists():
+            old.rename(directory)
+        raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)

@@ -8,26 +8,24 @@ Parameters are plain NumPy arrays in both, so they restore on any number of devi
 Weights that ship with the package live in `edmf_jax/pretrained/NAME/`, folders of the same kind.
 """
 
-import contextlib
 import dataclasses
 import hashlib
 import importlib.metadata
 import io
 import json
-import logging
 import os
-import secrets
-import shutil
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
+from edmf_jax import orbax_params
 from edmf_jax.errors import MissingFileError, UserError
+from edmf_jax.files import replaced_directory
 from edmf_jax.model import FusionNet, init_params, make_model
 
 FORMATS = ("numpy", "orbax")
@@ -136,11 +134,11 @@ def save_weights(directory: str | os.PathLike, params: Mapping, config: Mapping,
     record = {"format_version": FORMAT_VERSION, "format": format, "version": _package_version(),
               "sha256": params_sha256(params), "provenance": dict(provenance or {}), "config": dict(config)}
     try:
-        with _replaced_directory(directory) as temporary:
+        with replaced_directory(directory) as temporary:
             if format == "numpy":
                 np.savez(temporary / _NPZ, **flatten(params))
             else:
-                _save_orbax(temporary / _ORBAX, params)
+                orbax_params.save(temporary / _ORBAX, params)
             record["files"] = _file_digests(temporary)
             (temporary / _CONFIG).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     except OSError as error:
@@ -189,7 +187,7 @@ def _load(directory: Path, name: str) -> Weights:
             with np.load(io.BytesIO((directory / _NPZ).read_bytes()), allow_pickle=False) as arrays:
                 params = unflatten(arrays)
         else:
-            params = _load_orbax(directory / _ORBAX)
+            params = orbax_params.load(directory / _ORBAX)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"weights {name}: the parameters cannot be read ({type(error).__name__}); export or copy the "
                         "folder again") from error
@@ -244,26 +242,6 @@ def _check_target(directory: Path) -> None:
                             "not overwritten; name a new folder")
 
 
-@contextlib.contextmanager
-def _replaced_directory(directory: Path) -> Iterator[Path]:
-    """A temporary sibling to fill, which then takes the place of `directory`; removed where filling it fails."""
-    mark = f"{os.getpid()}-{secrets.token_hex(4)}"
-    temporary, old = (directory.with_name(f".edmf-{mark}.{end}") for end in ("tmp", "old"))
-    temporary.mkdir()
-    try:
-        yield temporary
-        if directory.exists():
-            directory.rename(old)
-        temporary.rename(directory)
-    except BaseException:
-        if old.exists():
-            old.rename(directory)
-        raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
-
-
 def _file_digests(directory: Path) -> dict[str, str]:
     files = sorted(path for path in directory.rglob("*") if path.is_file())
     return {path.relative_to(directory).as_posix(): _sha256(path) for path in files}
@@ -278,30 +256,3 @@ def _package_version() -> str:
         return importlib.metadata.version("edmf-jax")
     except importlib.metadata.PackageNotFoundError:  # run from a checkout that is not installed
         return "unknown"
-
-
-@contextlib.contextmanager
-def _orbax() -> Iterator[Any]:
-    """orbax, imported only where it is needed (it takes seconds), and kept from logging pages about what we report."""
-    from orbax.checkpoint import v1 as ocp
-
-    disabled = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        yield ocp
-    finally:
-        logging.disable(disabled)
-
-
-def _save_orbax(path: Path, params: Mapping) -> None:
-    # A full disk in the middle of orbax's threads ends in pages of tracebacks: find it out beforehand.
-    probe = path.with_name("probe")
-    probe.write_bytes(bytes(2 * sum(array.nbytes for array in flatten(params).values()) + 2**16))
-    probe.unlink()
-    with _orbax() as ocp:
-        ocp.save(path, params)
-
-
-def _load_orbax(path: Path) -> dict[str, dict[str, np.ndarray]]:
-    with _orbax() as ocp:
-        return ocp.load(path.absolute())

@@ -26,7 +26,9 @@ class RegistrationConfig:
       least_tiles: tiles of the pictures whose content agrees with the map.
       least_agreement: their share of the tiles that have something to say, [0, 1].
       least_overlap: the share of the reference that the moving picture covers, [0, 1].
-      most_deviation: estimated standard deviation of the map at the worst corner, in thousandths of the diagonal.
+      most_deviation_px: estimated standard deviation of the map at the worst corner, px: what we call wrong.
+      least_limit, most_limit: but no less than the one and no more than the other, in thousandths of the diagonal: a px
+        is little in a large picture, and much in a small one.
       most_stretch: the largest factor on lengths, or one over it, anywhere in the picture.
     """
 
@@ -43,7 +45,9 @@ class RegistrationConfig:
     least_tiles: int = 8
     least_agreement: float = 0.4
     least_overlap: float = 0.4
-    most_deviation: float = 1.2
+    most_deviation_px: float = 3.0
+    least_limit: float = 1.2
+    most_limit: float = 3.0
     most_stretch: float = 2.0
 
 
@@ -89,7 +93,8 @@ def judge(found: Registration, config: RegistrationConfig, diagonal_px: float,
           stretch: tuple[float, float]) -> Registration:
     """The same with `confident` and `doubts` filled in."""
     share = found.agreeing / max(found.tiles, 1)
-    limit_px = config.most_deviation * diagonal_px / 1000
+    least, most = (limit * diagonal_px / 1000 for limit in (config.least_limit, config.most_limit))
+    limit_px = min(max(config.most_deviation_px, least), most)
     doubts = []
     if found.method != "ecc" and found.inliers < config.least_inliers:
         doubts.append(f"{found.inliers} matching points agree, {config.least_inliers} are needed")

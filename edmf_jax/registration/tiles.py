@@ -14,14 +14,15 @@ import numpy as np
 
 from edmf_jax.registration import fitting, transforms
 from edmf_jax.registration.blurs import BLURS, Bank
+from edmf_jax.registration.correlation import NOISE, correlate, window
 
 _MOST_TILES = 400
-_NOISE = 0.004  # log units after the band-pass: a tile with less in it is flat
 _HINT = 0.3  # the correlation from which on a tile has a say in the fit
 _LEAST_TILES = 8
 _SETTLED_PX = 0.02
 _RARE = 0.02  # a blur that fewer tiles take is not tried again
-_OVERLAP = 4.0  # tiles that overlap by half say most things four times
+_ALIKE = 12.0  # tiles that overlap by half say most things four times, and neighbours share what blur does to both
+_BLOCKS = 3  # by as many is the reference cut for the jackknife: depth is shared by things as large as that
 _SAMPLES = 50  # about as many independent ones does a tile have, which scales the curvature to a variance
 _OUTLYING = 7.0  # times the median length: wide, for where depth bends the scene a narrower fit has several optima
 
@@ -82,7 +83,7 @@ def _alike(reference: Bank, moving: Bank, matrix: np.ndarray, places: np.ndarray
     They are compared where they lie.  While a tile is off by some px a wide blur agrees best, so that the first
     rounds go from coarse to fine.
     """
-    root = np.sqrt(_window(size))
+    root = np.sqrt(window(size))
     cut = lambda sigma: np.stack([reference.band(sigma)[y : y + size, x : x + size] for x, y in places])
     warped = lambda sigma: np.stack([_warped_tile(moving.band(sigma), matrix, place, size) for place in places])
     sharp = [(tiles, _standardised(tiles, root)) for tiles in (cut(0.0), warped(0.0))]
@@ -103,20 +104,13 @@ def _standardised(tiles: np.ndarray, root: np.ndarray) -> np.ndarray:
     root = root.ravel()
     tiles = tiles.reshape(len(tiles), -1)
     centred = (tiles - (tiles @ root**2)[:, None]) * root
-    return centred / np.sqrt(np.einsum("tn,tn->t", centred, centred) + np.float32(_NOISE**2))[:, None]
+    return centred / np.sqrt(np.einsum("tn,tn->t", centred, centred) + np.float32(NOISE**2))[:, None]
 
 
 def _warped_tile(plane: np.ndarray, matrix: np.ndarray, place: np.ndarray, size: int) -> np.ndarray:
     shift = np.array([[1.0, 0, place[0]], [0, 1, place[1]], [0, 0, 1]])
     return cv2.warpPerspective(plane, matrix @ shift, (size, size), borderMode=cv2.BORDER_REPLICATE,
                                flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP)
-
-
-def _window(size: int) -> np.ndarray:
-    """Hann's, of sum 1."""
-    hann = np.hanning(size + 2)[1:-1]
-    window = np.outer(hann, hann)
-    return (window / window.sum()).astype(np.float32)
 
 
 def _grid(shape: tuple[int, int]) -> tuple[int, np.ndarray]:
@@ -128,46 +122,6 @@ def _grid(shape: tuple[int, int]) -> tuple[int, np.ndarray]:
     x, y = (np.linspace(0, n - size, max(1, int(count * fewer))).round().astype(int)
             for n, count in ((shape[1], columns), (shape[0], rows)))
     return size, np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
-
-
-def correlate(a: np.ndarray, b: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Shifts, information, peaks and correlations at no shift of tiles `[T, S, S]`, S ≥ 4·reach.
-
-    The peak is that of the parabola through its nine neighbours, biased a little towards whole
-    pixels; by warping again with what was found the remaining shift, and with it the bias, goes to zero.
-    """
-    size = a.shape[-1]
-    window = _window(size)
-    centred = [(x - (x * window).sum((1, 2), keepdims=True)) * np.sqrt(window) for x in (a, b)]
-    energies = [(x * x).sum((1, 2)) + _NOISE**2 for x in centred]
-    spectrum = np.conj(np.fft.rfft2(centred[0])) * np.fft.rfft2(centred[1])
-    span = np.arange(-reach - 1, reach + 2) % size
-    surface = np.fft.irfft2(spectrum, s=(size, size))[:, span][:, :, span]
-    surface = surface / np.sqrt(energies[0] * energies[1])[:, None, None]
-    inner = surface[:, 1:-1, 1:-1].reshape(len(a), -1)
-    rows, columns = np.divmod(inner.argmax(1), 2 * reach + 1)
-    every = np.arange(len(a))
-    near = lambda dy, dx: surface[every, rows + 1 + dy, columns + 1 + dx]
-    offset, information, peaks = _parabola(near)
-    shifts = np.stack([columns - reach, rows - reach], -1) + offset
-    return shifts, information, peaks, surface[:, reach + 1, reach + 1]
-
-
-def _parabola(near) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Offset of the peak from the middle sample, −1…1, its information matrix, and its height."""
-    middle = near(0, 0)
-    x, y = (near(0, 1) - near(0, -1)) / 2, (near(1, 0) - near(-1, 0)) / 2
-    xx, yy = near(0, 1) + near(0, -1) - 2 * middle, near(1, 0) + near(-1, 0) - 2 * middle
-    xy = (near(1, 1) + near(-1, -1) - near(1, -1) - near(-1, 1)) / 4
-    curvature = -np.stack([np.stack([xx, xy], -1), np.stack([xy, yy], -1)], -2)
-    values, vectors = np.linalg.eigh(curvature)
-    values = np.maximum(values, 1e-4)  # flat in a direction, or a saddle at the rim of the reach
-    along = np.einsum("tji,tj->ti", vectors, np.stack([x, y], -1)) / values
-    offset = np.einsum("tij,tj->ti", vectors, np.clip(along, -1, 1))
-    peaks = np.clip(middle, 0, 1)
-    # −N/2·log(1 − ρ²), the log-likelihood of a correlation of N samples, has this curvature at its peak, up to N.
-    strength = values * (peaks / (1.05 - peaks**2))[:, None]
-    return offset, np.einsum("tij,tj,tkj->tik", vectors, strength, vectors), peaks
 
 
 def lengths_of(shifts: np.ndarray, information: np.ndarray) -> np.ndarray:
@@ -217,9 +171,8 @@ def refine(reference: Bank, moving: Bank, matrix: np.ndarray, model: str, *,
            rounds: int = 6, blurs: Sequence[float] = BLURS) -> tuple[np.ndarray, float, list[float]]:
     """The map fitted to the tiles' shifts, over and over from the last one; its deviation at the corners, px; blurs.
 
-    The deviation is the fit's own estimate, of the moving picture's px, the largest of the
-    four corners; infinite where too few tiles say anything.  Where the tiles end up farther apart than they
-    were, the map that was given is returned.
+    The deviation is of the moving picture's px, the largest of the four corners; infinite where too few tiles say
+    anything.  Where the tiles end up farther apart than they were, the map that was given is returned.
     """
     first, middle, step, deviation = matrix, [], np.inf, float("inf")
     for number in range(rounds):
@@ -240,16 +193,26 @@ def refine(reference: Bank, moving: Bank, matrix: np.ndarray, model: str, *,
 
 def _fit(found: Shifts, clear: np.ndarray, matrix: np.ndarray, shape: tuple[int, int],
          model: str) -> tuple[np.ndarray, float]:
-    """One round: the map through the shifted tiles, and its deviation at the corners, px."""
+    """One round: the map through the shifted tiles, and its deviation at the corners, px.
+
+    Of two estimates the larger: from the tiles' scatter, and from what leaving out a part of the picture changes.
+    The first knows what blur does to all tiles alike, the second that depth moves whole things.
+    """
     unit = transforms.unit_matrix(shape)
     back, scale = np.linalg.inv(unit), unit[0, 0]
     points, shifts = found.points[clear], found.shifts[clear]
     information = _with_scatter(shifts, found.information[clear])
     lengths = np.sqrt(np.einsum("ti,tij,tj->t", shifts, information, shifts))
-    ends = transforms.project(matrix, points + shifts)
-    fitted, _, covariance = fitting.fit(
-        unit @ matrix @ back, transforms.project(unit, points), transforms.project(unit, ends), model,
-        information=information, limit=_OUTLYING * max(float(np.median(lengths)), 1e-3) * scale)
+    given = transforms.project(unit, points), transforms.project(unit, transforms.project(matrix, points + shifts))
+    how = {"information": information, "limit": _OUTLYING * max(float(np.median(lengths)), 1e-3) * scale}
+    fitted, _, covariance = fitting.fit(unit @ matrix @ back, *given, model, **how)
+    parts = fitting.jackknife(fitted, *given, model, _blocks(points, shape), **how)
     corners = transforms.project(unit, transforms.corners(shape))
-    deviation = fitting.corner_deviation(fitted, covariance * _OVERLAP, model, corners).max() / scale
-    return transforms.normalised(back @ fitted @ unit), float(deviation)
+    deviation = max(fitting.corner_deviation(fitted, c, model, corners).max() for c in (covariance * _ALIKE, parts))
+    return transforms.normalised(back @ fitted @ unit), float(deviation / scale)
+
+
+def _blocks(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Which of 3 × 3 parts of a picture of `shape` each of `points` `[N, 2]`, px, lies in, `[N]`."""
+    column, row = np.clip((points + 0.5) * _BLOCKS // np.array(shape[::-1]), 0, _BLOCKS - 1).astype(int).T
+    return row * _BLOCKS + column
