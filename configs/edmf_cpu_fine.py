@@ -14,9 +14,9 @@ The weights went through seven runs, each from the last one's; results/edmf has 
 | 6, stopped | 5,500 | 400, 200, 10 | 1 | 0.18 | 10, 0.03 | 1e-3 |
 | 7, this file | 10,200 | 400, 200, 10 | 1 | 0.23 | 10, 0.02 | 7e-4 |
 
-All with 4 patches of 96² a step, rates that fall to 0 along a cosine (run 6 was stopped at a third of it), and a memory that
-begins in the last third: 38,300 steps, some three hours of two CPU cores that had other work too.  Why so, each seen on a
-validation part of the training pairs:
+All with 4 patches of 96² a step, rates that fall to 0 along a cosine (run 6 was stopped at a third of it), and a memory
+that begins in the last third: 38,300 steps, some three hours of two CPU cores that had other work too.  What ships is
+0.75 of run 7's parameters and 0.25 of run 6's.  Why so, each seen on a validation part of the training pairs:
 
 - with 10, 50, 10 pixel, gradient and SSIM loss were 3, 25 and 72 % of the whole, and middle frequencies were a seventh
   too weak; with 400, 200, 10 they are 33, 43 and 24 % (run 5), and the distance from the sharp source halved;
