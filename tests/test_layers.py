@@ -28,7 +28,7 @@ LAYERS = [
     "state losses",
     "snapshots foreign",
     "model memory metrics registration patches metadata maps tiff",
-    "color filters focus ssim files exposures containers exif profiles report_crops webpage",
+    "color filters focus ssim files exposures containers exif profiles report_crops webpage orbax_params",
     "errors",
 ]
 SAME_LAYER = {("ssim", "filters"), ("focus", "filters"), ("mufusion", "weights"), ("losses", "state")}

@@ -46,7 +46,7 @@ class RegistrationConfig:
     least_agreement: float = 0.4
     least_overlap: float = 0.4
     most_deviation_px: float = 3.0
-    least_limit: float = 1.2
+    least_limit: float = 1.7
     most_limit: float = 3.0
     most_stretch: float = 2.0
 
