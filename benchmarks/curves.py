@@ -75,8 +75,8 @@ def draw(runs: list[tuple[dict, list[dict]]]) -> str:
               for s, v, kept in dots]
     parts += [f'<text x="{LEFT + 8 + 130 * i}" y="{HEIGHT + 24}" fill="{colour}">{name} loss × its weight</text>'
               for i, (name, colour) in enumerate(PARTS.items())]
-    parts.append(f'<text x="{LEFT + 8}" y="{2 * HEIGHT + GAP + 16}">spatial frequency of an epoch (filled: remembered); '
-                 f"{starts[-1]} steps from left to right, a line where a run begins</text>")
+    parts.append(f'<text x="{LEFT + 8}" y="{2 * HEIGHT + GAP + 16}">spatial frequency of an epoch (filled: '
+                 f"remembered); {starts[-1]} steps from left to right, a line where a run begins</text>")
     style = ("text{font:11px sans-serif}polyline{fill:none;stroke-width:1.2}.run{stroke:#bbb}.kept{fill:#333}"
              ".left{fill:none;stroke:#333}")
     box = f"0 -12 {WIDTH} {2 * HEIGHT + GAP + 36}"
