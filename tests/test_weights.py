@@ -237,6 +237,7 @@ def test_the_shipped_weights_are_the_papers_network_and_fuse_a_pair():
     shipped = load_pretrained("edmf")
     assert shipped.config["model"] == {"width": 16, "dtype": "float32"}
     assert sum(array.size for array in flatten(shipped.params).values()) == 139_121
+    assert {"licence", "scores", "log", "run"} <= set(shipped.provenance)
     # Stripes that only one source has in focus, in each half the other one.
     stripes = 0.5 + 0.3 * np.tile(np.repeat([1.0, -1.0], 2), 24)[None, :] * np.ones((96, 1))
     left = np.arange(96)[None, :] < 48
