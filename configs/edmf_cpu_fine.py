@@ -26,7 +26,8 @@ that begins in the last third: 38,300 steps, some three hours of two CPU cores t
 - where neither source is sharp, a hard mask asks for the noise of one of them: `loss.blend_exponent` asks for the mean
   there, which raises SSIM, MI and PSNR, and leaves room for stronger detail where there is some.
 
-Scores: docs/results.md.
+Scores of what ships on the 500 test pairs: EN 7.522, MI 5.998, SF 21.442, VIF 1.226, Qabf 0.674, SSIM 0.664, AG 6.643,
+PSNR 69.720 (MUFusion: 7.608, 5.401, 19.776, 1.079, 0.569, 0.635, 7.224, 68.566); more in docs/results.md.
 """
 
 import runpy
