@@ -102,7 +102,8 @@ def test_a_picture_has_nine_parts():
     np.testing.assert_array_equal(blocks, np.arange(60)[:, None] // 20 * 3 + np.arange(90) // 30)
 
 
-@pytest.mark.parametrize(("diagonal_px", "limit_px"), [(300, 0.9), (800, 2.4), (1000, 3), (1700, 3), (2000, 3.4), (5000, 8.5)])
+@pytest.mark.parametrize(("diagonal_px", "limit_px"),
+                         [(300, 0.9), (800, 2.4), (1000, 3), (1700, 3), (2000, 3.4), (5000, 8.5)])
 def test_the_limit_is_3_px_within_shares_of_the_diagonal(diagonal_px, limit_px):
     good = Registration(np.eye(3), "pso-sift", "homography", matches=99, inliers=99, tiles=99, agreeing=99, overlap=1.0)
     for deviation, confident in ((limit_px - 0.01, True), (limit_px + 0.01, False), (float("nan"), False)):
