@@ -1,17 +1,22 @@
-# Two commands, each complete on a bare machine with Python 3.11+: `make demo` and `make test`.
+# Two commands, each complete on a bare machine with Python 3.11 or 3.12: `make demo` and `make test`.
+# Another Python than python3: `make test PYTHON=python3.12`; each version has an environment and constraints of its own.
 PYTHON ?= python3
-VENV := .venv
+VERSION := $(shell $(PYTHON) -c "import sys; print('%d.%d' % sys.version_info[:2])")
+VENV := $(if $(filter python3,$(PYTHON)),.venv,.venv-$(VERSION))
 BIN := $(VENV)/bin
+# Versions that the tests pass with; a Python without such a file gets the newest that pyproject.toml allows.
+CONSTRAINTS := $(wildcard constraints-$(VERSION).txt)
+PIP := $(BIN)/python -m pip install --quiet $(if $(CONSTRAINTS),--constraint $(CONSTRAINTS))
 # Two files at a time: XLA compiles on one core mostly. Fake devices are set by tests/conftest.py.
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-.PHONY: demo test test-slow bench lint clean
+.PHONY: demo test test-slow test-opencv4 bench lint clean
 
-$(VENV)/installed: pyproject.toml constraints.txt
-	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'edmf-jax needs Python 3.11 or newer: make PYTHON=python3.11')"
+$(VENV)/installed: pyproject.toml $(CONSTRAINTS)
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'edmf-jax needs Python 3.11 or newer: make PYTHON=python3.12')"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	$(PIP) --editable ".[dev]"
 	touch $@
 
 # make demo [SOURCE=folder or ZIP of the published EDMF pairs] [EDMF_ALLOW_MISSING=1] [WORKDIR=folder]
@@ -34,12 +39,21 @@ test: $(VENV)/browser
 # Compiling for TPUs that are not here needs libtpu; beside the environment, because with it JAX would look for TPUs.
 LIBTPU := $(VENV)/targets/libtpu/libtpu.so
 $(VENV)/targets/done: $(VENV)/installed
-	$(BIN)/python -m pip install --quiet --no-deps --constraint constraints.txt --target $(VENV)/targets libtpu \
+	$(PIP) --no-deps --target $(VENV)/targets libtpu \
 	  || echo "libtpu can't be installed here: the tests that compile for TPUs will be skipped"
 	mkdir -p $(VENV)/targets && touch $@
 
-test-slow: $(VENV)/targets/done
+test-slow: $(VENV)/targets/done test-opencv4
 	LIBTPU="$(abspath $(LIBTPU))" $(PYTEST) -m slow
+
+# The tests that read and write pictures, with the other major version of OpenCV (the constraints of Python 3.11 have 5).
+$(VENV)/opencv4/done: $(VENV)/installed
+	$(BIN)/python -m pip install --quiet --no-deps --target $(VENV)/opencv4 "opencv-python-headless==4.14.0.94"
+	touch $@
+
+test-opencv4: $(VENV)/opencv4/done
+	PYTHONPATH="$(abspath $(VENV)/opencv4)" $(BIN)/python -c "import cv2; assert cv2.__version__.startswith('4.')"
+	PYTHONPATH="$(abspath $(VENV)/opencv4)" $(PYTEST) tests/io tests/tfds_edmf/test_folders.py -m "not slow"
 
 # make bench [BENCH="--quick --only training"]; beside PyTorch after: .venv/bin/pip install torch==2.13.0
 bench: $(VENV)/installed
@@ -49,4 +63,4 @@ lint: $(VENV)/installed
 	$(BIN)/ruff check .
 
 clean:
-	rm -rf $(VENV) work .pytest_cache .ruff_cache
+	rm -rf .venv .venv-* work .pytest_cache .ruff_cache

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks import process, table
 
-GROUPS = ("training", "kinds", "fusing", "registration", "bank", "metrics", "startup", "saving", "epoch")
+GROUPS = ("training", "kinds", "fusing", "bank", "metrics", "startup", "saving", "epoch")
 REPEATS, QUICK_REPEATS = 10, 3
 
 
@@ -27,7 +27,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def group_rows(name: str, repeats: int, quick: bool) -> list[table.Row]:
-    """The rows of one group; a group that this checkout doesn't have says so."""
+    """The rows of one group; if its module is missing, a row that says so."""
     if importlib.util.find_spec(f"benchmarks.{name}") is None:
         return [table.left_out(name, "", f"there is no benchmarks/{name}.py")]
     module = importlib.import_module(f"benchmarks.{name}")
@@ -37,7 +37,7 @@ def group_rows(name: str, repeats: int, quick: bool) -> list[table.Row]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measures, prints the table, writes the JSON; returns 1 if a group of rows failed, else 0."""
+    """Measures, prints the table and writes the JSON; returns 1 if a group failed or was stopped, else 0."""
     args = make_parser().parse_args(argv)
     repeats = args.repeats or (QUICK_REPEATS if args.quick else REPEATS)
     process.prepare()
@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"{name} … ({time.perf_counter() - began:.0f} s)", file=sys.stderr, flush=True)
         try:
             rows += group_rows(name, repeats, args.quick)
-        except Exception as error:  # what the other groups measured must not be lost with this one
+        except Exception as error:  # one group's failure must not lose the rows of the others
             traceback.print_exc()
             rows.append(table.left_out(name, "", f"failed: {type(error).__name__}: {error}"))
             failed = True
@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
             failed = True
             break
         finally:
-            table.write_json(args.json, rows, environment)  # a machine may be taken away in the middle
+            table.write_json(args.json, rows, environment)  # the machine may be lost before the last group
     environment["load average at the end"] = process.load_average()
     environment["took"] = f"{time.perf_counter() - began:.0f} s"
     print(table.markdown(rows, environment))

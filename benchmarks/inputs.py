@@ -1,4 +1,4 @@
-"""What both frameworks train and fuse on: pictures from a seed, with four remembered epochs."""
+"""The inputs of both frameworks: random pictures from a seed, with four remembered epochs."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -9,11 +9,11 @@ import numpy as np
 SEED = 20261122
 LEARNING_RATE = 1e-4
 REMEMBERED = 4
-BATCHES = 4  # different batches that a case goes through
+BATCHES = 4  # different batches, used in turn
 
 
 class Shape(NamedTuple):
-    """Patches a step and their side."""
+    """Patches per step and their side [px]."""
 
     batch: int
     patch_px: int
@@ -36,15 +36,16 @@ def make_pair(rng: np.random.Generator, height: int, width: int, channels: int =
 
 
 def make_inputs(shape: Shape, seed: int = SEED) -> dict[str, np.ndarray]:
-    """Patches, remembered planes, order and parameters, all as arrays:
+    """Arrays by name.
 
-    levels `[N, 2, P, P]` and remembered `[N, 4, P, P]` uint8, order int32 `[steps, B]`, learning_rate, and
-    `param/conv1/kernel` (HWIO), …: fresh parameters of the paper's network.
+    levels `[N, 2, P, P]` and remembered `[N, 4, P, P]`, uint8: patches of both sources and their remembered outputs.
+    order int32 `[steps, B]`: the patches of each step.  learning_rate float32.  `param/conv1/kernel` (HWIO), …: newly
+    initialized parameters of the paper's network.
     """
     import jax
 
-    from edmf_jax.model import init_params, make_model
-    from edmf_jax.weights import flatten
+    from edmf_jax.core.model import init_params, make_model
+    from edmf_jax.weights.store import flatten
 
     rng = np.random.default_rng(seed)
     count, px = BATCHES * shape.batch, shape.patch_px
@@ -59,11 +60,11 @@ def make_inputs(shape: Shape, seed: int = SEED) -> dict[str, np.ndarray]:
 
 
 def save_inputs(path: Path, inputs: dict[str, np.ndarray]) -> None:
-    """For another process."""
+    """Writes the arrays to a file, for another process."""
     np.savez(path, **inputs)
 
 
 def load_inputs(path: str | Path) -> dict[str, np.ndarray]:
-    """What `save_inputs` wrote."""
+    """The arrays that `save_inputs` wrote."""
     with np.load(path) as arrays:
         return dict(arrays)

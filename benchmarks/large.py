@@ -1,12 +1,12 @@
-"""Peak memory and time of `edmf fuse` on large pictures and long brackets.
+"""Peak memory and time of `edmf fuse` on large pictures and long stacks.
 
-`python -m benchmarks.large --megapixels 12 48 100 --bracket 30x24` fuses a pair of each size and a bracket of
-30 shots of 24 megapixels, each in a process of its own, from JPEG to PNG.  The shots are made here: a
-synthetic texture, each shot sharp in its own stripe, moved by a small known map, of alternating exposure.
+`python -m benchmarks.large --megapixels 12 48 100 --stack 30x24` fuses a pair of each size and a stack of
+30 shots of 24 megapixels, each in a process of its own, from JPEG to PNG.  The shots are synthetic: a
+texture, each shot sharp in its own stripe, moved by a small known map, of alternating exposure.
 
-What is measured is the whole command, start and imports included: the largest resident
-set that the system saw, wall-clock and processor seconds (the wall clock means little on a machine that does other
-things too), and how far the map that was found is from the known one is `benchmarks.registration`'s.
+The whole command is measured, start and imports included: peak resident memory, wall-clock seconds and processor
+seconds (wall-clock time means little on a machine with other work).  How exact the registration is, is measured by
+`studies.registration`.
 """
 
 import argparse
@@ -27,20 +27,21 @@ import numpy as np
 
 from benchmarks import process, table
 
-SHAPE = (3, 4)  # height to width
-SIGMA_SHARE = 8e-4  # of the width: how far the other stripes are out of focus
-TURN_DEGREES, ZOOM, SHIFT = 0.4, 0.006, 0.006  # the largest; zoom and shift as shares
-STOPS = 0.4
+ASPECT = (3, 4)  # height to width
+SIGMA_SHARE = 8e-4  # blur of the stripes out of focus: standard deviation as a share of the width
+MAX_TURN_DEGREES, MAX_ZOOM, MAX_SHIFT = 0.4, 0.006, 0.006  # zoom and shift as shares of the size
+STOPS = 0.4  # exposure of every other shot, above and below the reference's in turn
 OCTAVES = 8
 
 
 @dataclasses.dataclass(frozen=True)
-class Measured:
-    """One run of the command.
+class CommandCost:
+    """Memory and time of one run of a command.
 
     Attributes:
-      peak_bytes: the largest resident set.
-      wall_s, processor_s: from start to end; user and system time of all its threads.
+      peak_bytes: peak resident memory.
+      wall_s: seconds from start to end.
+      processor_s: user and system seconds of all its threads.
     """
 
     peak_bytes: int
@@ -49,9 +50,9 @@ class Measured:
 
 
 def size_of(megapixels: float) -> tuple[int, int]:
-    """Height and width of a 4:3 picture of about so many megapixels."""
-    unit = (megapixels * 1e6 / (SHAPE[0] * SHAPE[1])) ** 0.5
-    return round(SHAPE[0] * unit), round(SHAPE[1] * unit)
+    """Height and width of a 4:3 picture of about `megapixels`."""
+    unit = (megapixels * 1e6 / (ASPECT[0] * ASPECT[1])) ** 0.5
+    return round(ASPECT[0] * unit), round(ASPECT[1] * unit)
 
 
 def texture(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
@@ -71,17 +72,17 @@ def texture(rng: np.random.Generator, shape: tuple[int, int]) -> np.ndarray:
 
 
 def small_map(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """A similarity as between two shots from the hand, reference px → moving px."""
+    """A random similarity as between two hand-held shots: 3×3, reference px → moving px."""
     height, width = shape[:2]
-    angle, zoom = np.radians(rng.uniform(-TURN_DEGREES, TURN_DEGREES)), 1 + rng.uniform(-ZOOM, ZOOM)
+    angle, zoom = np.radians(rng.uniform(-MAX_TURN_DEGREES, MAX_TURN_DEGREES)), 1 + rng.uniform(-MAX_ZOOM, MAX_ZOOM)
     turn = zoom * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     middle = np.array([width - 1, height - 1]) / 2
-    shift = middle - turn @ middle + rng.uniform(-SHIFT, SHIFT, 2) * width
+    shift = middle - turn @ middle + rng.uniform(-MAX_SHIFT, MAX_SHIFT, 2) * width
     return np.vstack([np.c_[turn, shift], [0, 0, 1]])
 
 
 def make_shots(folder: str, megapixels: float, count: int, seed: int = 0) -> list[str]:
-    """Writes `count` JPEGs into `folder`; their paths, the reference first."""
+    """Writes `count` JPEGs into `folder`; returns their paths, the reference first."""
     rng = np.random.default_rng(seed)
     sharp = texture(rng, size_of(megapixels))
     soft = cv2.GaussianBlur(sharp, (0, 0), SIGMA_SHARE * sharp.shape[1])
@@ -102,13 +103,13 @@ def make_shots(folder: str, megapixels: float, count: int, seed: int = 0) -> lis
     return paths
 
 
-def measure(command: list[str]) -> Measured:
-    """Runs a command to its end.
+def measure(command: list[str]) -> CommandCost:
+    """Runs a command to its end and measures it.
 
-    A child begins with its parent's peak on some systems, so this process must stay small itself.
+    On some systems a child's peak starts at its parent's, so this process must stay small itself.
 
     Raises:
-      RuntimeError: it failed.
+      RuntimeError: the command failed.
     """
     began = time.perf_counter()
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
@@ -117,38 +118,46 @@ def measure(command: list[str]) -> Measured:
     if child.returncode:
         raise RuntimeError(f"{' '.join(command[:6])} … ended with {child.returncode}")
     peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return Measured(peak, time.perf_counter() - began, usage.ru_utime + usage.ru_stime)
+    return CommandCost(peak, time.perf_counter() - began, usage.ru_utime + usage.ru_stime)
 
 
-def fuse(megapixels: float, count: int, options: list[str], folder: Path | None = None) -> Measured:
-    """Makes the shots, fuses them, and forgets all; `folder` is where, default the system's for such things."""
+def fuse(megapixels: float, count: int, options: list[str], folder: Path | None = None) -> CommandCost:
+    """Makes the shots, fuses them, and deletes all files.
+
+    Args:
+      megapixels: of each shot.
+      count: how many shots.
+      options: more options for `edmf fuse`.
+      folder: where files are kept meanwhile; None: the system's folder of temporary files.
+    """
     with tempfile.TemporaryDirectory(dir=folder) as name:
-        # In a process of its own, for its memory would count as the command's.
+        # In another process, because memory used here would count as the command's.
         with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
             shots = pool.submit(make_shots, name, megapixels, count).result()
-        return measure([sys.executable, "-m", "edmf_jax.main", "fuse", *shots, "-o", str(Path(name) / "fused.png"),
+        return measure([sys.executable, "-m", "edmf_jax.cli.main", "fuse", *shots, "-o", str(Path(name) / "fused.png"),
                         *options])
 
 
-def bracket(text: str) -> tuple[int, float]:
+def parse_stack(text: str) -> tuple[int, float]:
     """30x24 → 30 shots of 24 megapixels."""
     count, _, megapixels = text.partition("x")
     try:
         return int(count), float(megapixels)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no bracket; write 30x24 for 30 shots of 24 MP") from error
+        raise argparse.ArgumentTypeError(f"{text!r} is no stack; write 30x24 for 30 shots of 24 MP") from error
 
 
 def main() -> None:
-    """Measures one after the other, prints each at once, and the table at the end."""
+    """Measures one case after the other, printing each, and prints the table at the end."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--megapixels", nargs="*", type=float, default=[], help="pairs of these sizes")
-    parser.add_argument("--bracket", nargs="*", type=bracket, default=[], help="such as 30x24: 30 shots of 24 MP")
-    parser.add_argument("--folder", type=Path, help="where the shots lie meanwhile")
+    parser.add_argument("--stack", "--bracket", nargs="*", type=parse_stack, default=[], dest="stacks",
+                        metavar="COUNTxMEGAPIXELS", help="stacks, such as 30x24: 30 shots of 24 MP")
+    parser.add_argument("--folder", type=Path, help="where the shots are kept meanwhile")
     parser.add_argument("--json", type=Path, help="a line for each run is added to it")
     parser.add_argument("--options", default="", help="more options for `edmf fuse`, in one word")
     options = parser.parse_args()
-    cases = [(2, megapixels) for megapixels in options.megapixels] + options.bracket
+    cases = [(2, megapixels) for megapixels in options.megapixels] + options.stacks
     rows = []
     for count, megapixels in cases:
         load = process.load_average()

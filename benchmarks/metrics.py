@@ -1,6 +1,6 @@
-"""The eight metrics of Table 2 on one megapixel: ours against the plain NumPy and SciPy of the tests.
+"""The eight metrics of Table 2 on one megapixel: ours and the tests' reference in NumPy and SciPy.
 
-By itself: `python -m benchmarks.metrics`.  Values are compared before anything is timed.
+`python -m benchmarks.metrics` measures these alone.  The values are compared before anything is timed.
 """
 
 import importlib.util
@@ -16,17 +16,17 @@ from edmf_jax import metrics
 
 SIZE_PX = (1000, 1000)
 SEED = 0
-LARGEST_DIFFERENCE = 1e-4  # relative; float32 against float64
-REFERENCE = Path(__file__).resolve().parent.parent / "tests" / "metrics_reference.py"
+MAX_DIFFERENCE = 1e-4  # relative; float32 against float64
+REFERENCE = Path(__file__).resolve().parent.parent / "tests" / "helpers" / "metrics_reference.py"
 WHAT = "all eight metrics of Table 2, one 8-bit triple of 1 MP"
 
 
 def rows(repeats: int) -> list[dict]:
-    """Seconds of both in interleaved repeats, and their ratio repeat by repeat.
+    """Rows of the seconds of both, in interleaved repeats, and of their ratio.
 
     Raises:
-      FileNotFoundError: the tests are not beside the benchmarks.
-      RuntimeError: the two differ in a value.
+      FileNotFoundError: there is no tests folder beside the benchmarks.
+      RuntimeError: a value of the two differs too much.
     """
     reference, triple = load_reference(), make_triple()
     ours = lambda: metrics.evaluate(*triple)
@@ -35,7 +35,7 @@ def rows(repeats: int) -> list[dict]:
     ours()
     first = time.perf_counter() - began
     difference = largest_difference(ours(), theirs())
-    if difference > LARGEST_DIFFERENCE:
+    if difference > MAX_DIFFERENCE:
         raise RuntimeError(f"the metrics differ by {difference:.1e} from {REFERENCE.name}; timing wrong "
                            "numbers says nothing: run the tests")
     times = [(seconds(ours), seconds(theirs)) for _ in range(repeats)]
@@ -49,13 +49,13 @@ def rows(repeats: int) -> list[dict]:
 
 
 def row(name: str, unit: str, values: list[float] | tuple[float, ...], note: str) -> dict:
-    """One line of the table."""
+    """A row of the table, as `table.from_dicts` takes it."""
     return {"name": name, "unit": unit, "min": min(values), "median": statistics.median(values),
             "repeats": len(values), "note": note}
 
 
 def load_reference() -> ModuleType:
-    """The tests' independent writing, by its path: tests are not installed."""
+    """The tests' independent implementation, loaded by its path because tests are not installed."""
     if not REFERENCE.is_file():
         raise FileNotFoundError(f"{REFERENCE.parent.name}/{REFERENCE.name} is missing; run the benchmarks from "
                                 "a checkout")
@@ -78,12 +78,12 @@ def make_triple() -> list[np.ndarray]:
 
 
 def largest_difference(first: dict[str, float], second: dict[str, float]) -> float:
-    """Relative, over the metrics."""
+    """The largest relative difference of a metric."""
     return max(abs(first[name] / second[name] - 1) for name in second)
 
 
 def seconds(call: Callable[[], object]) -> float:
-    """How long a call takes that returns numbers, not promises."""
+    """How long a call takes; it must return finished numbers, not arrays still being computed."""
     began = time.perf_counter()
     call()
     return time.perf_counter() - began

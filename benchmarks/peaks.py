@@ -1,4 +1,4 @@
-"""What a device can do at best, by its maker's data sheet; what it is measured against."""
+"""Peak rates of devices from their makers' data sheets."""
 
 from typing import NamedTuple
 
@@ -30,13 +30,13 @@ PEAKS = {
     "TPU v5 lite": Peak(197, "bf16", 819),
     "TPU v5e": Peak(197, "bf16", 819),
     "TPU v5p": Peak(459, "bf16", 2765),
-    "TPU v5": Peak(459, "bf16", 2765),  # how a v5p calls itself
+    "TPU v5": Peak(459, "bf16", 2765),  # the name that a v5p reports
     "TPU v6 lite": Peak(918, "bf16", 1640),
     "TPU v6e": Peak(918, "bf16", 1640),
 }
 
 
 def peak_of(device_kind: str) -> Peak | None:
-    """The entry whose name `device_kind` holds, the longest of several; None where the table has none."""
+    """The entry whose name is a part of `device_kind`, the longest one if there are several; None if there is none."""
     found = [name for name in PEAKS if name.lower() in device_kind.lower()]
     return PEAKS[max(found, key=len)] if found else None

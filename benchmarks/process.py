@@ -1,34 +1,34 @@
-"""The process that a measurement runs in: set up as the commands set theirs up, and what machine it is on."""
+"""Sets up the process of a measurement as the commands do, and describes the machine."""
 
 import os
 import platform
 import sys
 from importlib import metadata
 
-from edmf_jax import runtime
+from edmf_jax.runtime import process
 
 VERSIONS = ("jax", "jaxlib", "flax", "torch", "numpy", "opencv-python-headless")
 
 
 def prepare() -> None:
-    """What the commands do before jax makes its arrays; torch gets the same allocator.  Call it first."""
-    # Two processes share a GPU here: none may take most of its memory in advance.
+    """Does what the commands do before jax makes arrays; torch gets the same allocator.  Call it first."""
+    # Processes share a GPU here, so none may reserve most of its memory at the start.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
-    runtime.tune_allocator()
+    process.tune_allocator()
 
 
 def cores() -> int:
-    """The cores that this process may use."""
+    """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def load_average() -> str:
-    """Processes that want to run, over the last minute; tells a reader how quiet the machine was."""
+    """The load average of the last minute, which tells how idle the machine was."""
     return f"{os.getloadavg()[0]:.2f}" if hasattr(os, "getloadavg") else "unknown"
 
 
 def peak_rss_bytes() -> int:
-    """The most memory that this process has had, compiling included; 0 where the system doesn't say."""
+    """The peak of this process's resident memory, compiling included; 0 if the system does not report it."""
     try:
         import resource
     except ImportError:
@@ -38,7 +38,7 @@ def peak_rss_bytes() -> int:
 
 
 def version(package: str) -> str | None:
-    """The installed version, None where there is none."""
+    """The installed version of a package; None if it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -46,7 +46,7 @@ def version(package: str) -> str | None:
 
 
 def environment() -> dict[str, str]:
-    """What a number means nothing without."""
+    """The conditions of a measurement: device, processor, versions, flags, load."""
     import jax
 
     device = jax.devices()[0]
@@ -61,7 +61,7 @@ def environment() -> dict[str, str]:
 
 
 def processor() -> str:
-    """The processor's name as the system gives it."""
+    """The processor's name as the system reports it."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:
             names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

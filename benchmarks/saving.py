@@ -1,8 +1,8 @@
-"""What the checkpoint at every epoch's end costs, at the demo's size.
+"""The cost of the checkpoint at the end of every epoch, at the size of configs/demo.py.
 
     python -m benchmarks.saving EPOCHS FOLDER
 
-is the process that trains, with saves and without; it prints its times as JSON.
+is the process that trains, with and without saving; it prints its times as JSON.
 """
 
 import json
@@ -17,7 +17,7 @@ from benchmarks import startup
 from benchmarks.table import Row, left_out, measured
 from benchmarks.worker import ROOT
 
-EPOCHS, QUICK_EPOCHS = 5, 3  # of each run; the first, which compiles, does not count
+EPOCHS, QUICK_EPOCHS = 5, 3  # of each run; the first one compiles, so it is not counted
 NAMES = {
     "wait": ("edmf-jax: training waits for a save at the epoch's end", "% of the epoch"),
     "ratio": ("edmf-jax: epoch with a save ÷ epoch without", "ratio"),
@@ -25,7 +25,7 @@ NAMES = {
 
 
 def rows(repeats: int, *, quick: bool = False) -> list[Row]:
-    """The share of an epoch that the loop stands still for its save, and what epochs take with and without."""
+    """The share of an epoch that training waits for its save, and the ratio of epochs with and without saving."""
     if reason := startup.why_not():
         return [left_out(name, unit, reason) for name, unit in NAMES.values()]
     with tempfile.TemporaryDirectory() as folder:
@@ -38,20 +38,20 @@ def rows(repeats: int, *, quick: bool = False) -> list[Row]:
 
 
 def main(epochs: int, folder: Path) -> None:
-    """Trains twice; each run is as long as the other."""
+    """Trains twice for the same number of epochs, with and without saving."""
     from benchmarks import process
 
     process.prepare()
     import jax
 
-    from edmf_jax import loop
-    from edmf_jax.checkpoint import Checkpoints
-    from edmf_jax.config import load_config
-    from edmf_jax.train import train
+    from edmf_jax.training import loop
+    from edmf_jax.training.checkpoint import Checkpoints
+    from edmf_jax.training.config import load_config
+    from edmf_jax.training.train import train
 
     config = load_config(str(ROOT / "configs" / "demo.py"))
     config.data.data_dir, config.train.epochs = str(folder / "data"), epochs
-    save, write, waits, sizes = loop.Loop._save, Checkpoints.save, [], []
+    save, write, waits, sizes = loop.TrainingLoop._save, Checkpoints.save, [], []
 
     def timed(self, state, report=None):
         jax.block_until_ready(state)
@@ -61,7 +61,7 @@ def main(epochs: int, folder: Path) -> None:
         waits.append(time.perf_counter() - began)
         return state
 
-    loop.Loop._save = timed
+    loop.TrainingLoop._save = timed
     seconds = {}
     for name, method in (("with", write), ("without", lambda *_: None)):
         Checkpoints.save = method

@@ -1,4 +1,4 @@
-"""From the command `edmf train` to its first training step: on a new machine, the next day, and after a stop."""
+"""Seconds from the command `edmf train` to its first step: first start, later start, and resumed run."""
 
 import importlib.util
 import json
@@ -23,7 +23,7 @@ CONFIG = ("--config", str(ROOT / "configs" / "demo.py"))
 OVERRIDES = {"data.dataset": "edmf_synthetic/tiny", "data.patches": 512, "data.patch_px": 64, "train.epochs": 1000,
              "train.log_every_steps": 1, "checkpoint.keep_last": 1}
 LIMIT_S = 600
-MOST_REPEATS = 3  # each is three whole processes
+MAX_REPEATS = 3  # each runs three whole processes
 
 
 def rows(repeats: int, *, quick: bool = False) -> list[Row]:
@@ -33,9 +33,9 @@ def rows(repeats: int, *, quick: bool = False) -> list[Row]:
     seconds = {kind: [] for kind in NAMES}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        build = [sys.executable, "-m", "edmf_jax.main", "data", "build", OVERRIDES["data.dataset"]]
+        build = [sys.executable, "-m", "edmf_jax.cli.main", "data", "build", OVERRIDES["data.dataset"]]
         subprocess.run([*build, "--data-dir", str(folder / "data")], cwd=ROOT, check=True, capture_output=True)
-        for repeat in range(1 if quick else min(repeats, MOST_REPEATS)):
+        for repeat in range(1 if quick else min(repeats, MAX_REPEATS)):
             cache = folder / f"compiled-{repeat}"
             for kind, run in (("first", "a"), ("cached", "b"), ("resume", "b")):
                 seconds[kind].append(time_to_step(folder / f"{run}{repeat}", folder / "data", cache))
@@ -44,22 +44,24 @@ def rows(repeats: int, *, quick: bool = False) -> list[Row]:
 
 
 def why_not() -> str:
-    """Why `edmf train` can't run here; empty where it can."""
+    """Why `edmf train` can't run here; empty if it can."""
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     return f"`edmf train` needs {', '.join(missing)}, not installed here" if missing else ""
 
 
 def time_to_step(workdir: Path, data: Path, cache: Path) -> float:
-    """Starts training, waits for a step more than is logged, stops it with Ctrl-C; the seconds until that step.
+    """The seconds from the start of training until it logs a new step; stops it then with Ctrl-C.
 
     Args:
-      workdir: of the run, new or to be resumed.  data: TFDS's folder.  cache: of compiled programs.
+      workdir: of the run, new or to be resumed.
+      data: TFDS's folder.
+      cache: folder of compiled programs.
 
     Raises:
-      RuntimeError: training ended by itself, or nothing came for `LIMIT_S`.
+      RuntimeError: training ended by itself, or logged no step within `LIMIT_S`.
     """
     fields = {**OVERRIDES, "data.data_dir": data}
-    command = [sys.executable, "-m", "edmf_jax.main", "train", *CONFIG, "--workdir", str(workdir),
+    command = [sys.executable, "-m", "edmf_jax.cli.main", "train", *CONFIG, "--workdir", str(workdir),
                *(f"--config.{name}={value}" for name, value in fields.items())]
     environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(cache)}
     log, errors = workdir / "metrics.jsonl", workdir.with_suffix(".log")
@@ -79,6 +81,6 @@ def time_to_step(workdir: Path, data: Path, cache: Path) -> float:
 
 
 def logged_steps(log: Path) -> int:
-    """The last whole step in a run's log, 0 where there is none."""
+    """The last step in a run's log, without an incomplete last line; 0 if there is none."""
     lines = log.read_text().splitlines(keepends=True) if log.exists() else []
     return max((json.loads(line).get("step", 0) for line in lines if line.endswith("\n")), default=0)

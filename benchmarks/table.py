@@ -1,4 +1,4 @@
-"""Rows of the benchmark, and the two forms they are printed in."""
+"""Rows of the benchmark's table, as Markdown and as JSON."""
 
 import dataclasses
 import json
@@ -9,9 +9,15 @@ from pathlib import Path
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One line of the table: what was measured, in which unit, over how many repeats.
+    """One line of the table.
 
-    A row that could not be measured has `left_out`, the reason, and no numbers.
+    Attributes:
+      name: what was measured.
+      unit: of the values.
+      min, median: the smallest value and the median; None if left out.
+      repeats: how many values.
+      note: how it was measured.
+      left_out: the reason if it could not be measured, else empty.
     """
 
     name: str
@@ -24,7 +30,7 @@ class Row:
 
 
 def measured(name: str, unit: str, values: Sequence[float], note: str = "") -> Row:
-    """A row from the values of its repeats; "min" is the smallest number, whether small is good or not."""
+    """A row from the values of its repeats."""
     return Row(name, unit, min(values), statistics.median(values), len(values), note)
 
 
@@ -34,13 +40,13 @@ def left_out(name: str, unit: str, reason: str) -> Row:
 
 
 def from_dicts(rows: Iterable[dict]) -> list[Row]:
-    """Rows that another module made as plain dictionaries."""
+    """Rows from dictionaries with the fields of `Row`; other keys are ignored."""
     known = {field.name for field in dataclasses.fields(Row)}
     return [Row(**{key: value for key, value in row.items() if key in known}) for row in rows]
 
 
 def number(value: float | None) -> str:
-    """Three significant digits, without an exponent."""
+    """The number with about three significant digits and without an exponent; None is empty."""
     if value is None:
         return ""
     if value == 0 or abs(value) >= 100:
@@ -52,7 +58,7 @@ def number(value: float | None) -> str:
 
 
 def markdown(rows: Sequence[Row], environment: dict[str, str]) -> str:
-    """The whole report: a line for each fact of the environment, then the table."""
+    """The whole report: a line for each entry of the environment, then the table."""
     lines = [f"- {name}: {value}" for name, value in environment.items()]
     lines += ["", "| what | unit | min | median | repeats | note |", "| --- | --- | ---: | ---: | ---: | --- |"]
     for row in rows:
@@ -64,7 +70,7 @@ def markdown(rows: Sequence[Row], environment: dict[str, str]) -> str:
 
 
 def write_json(path: Path, rows: Sequence[Row], environment: dict[str, str]) -> None:
-    """The same as JSON: `{"environment": {…}, "rows": [{name, unit, min, median, repeats, note, left_out}, …]}`."""
+    """Writes the report as JSON: `{"environment": {…}, "rows": [{…}, …]}`, each row with the fields of `Row`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {"environment": environment, "rows": [dataclasses.asdict(row) for row in rows]}
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The training step, and the network alone, ours beside PyTorch's."""
+"""The training step and the network alone, ours and PyTorch's."""
 
 import contextlib
 import importlib.util
@@ -18,8 +18,8 @@ SHAPES = (Shape(8, 128), Shape(4, 256))
 GPU_SHAPES = (Shape(48, 256),)  # the paper's batch
 TITLES = {"step": "training step", "network": "network forward + backward", "forward": "network forward"}
 OURS, *THEIRS = CASES
-TOLERANCE = 1e-4  # of the losses, relative
-LOSSES = 3  # steps whose losses are compared: the second and third depend on gradients and Adam
+TOLERANCE = 1e-4  # relative difference of the losses
+COMPARED_STEPS = 3  # the losses of the second and third depend on gradients and Adam
 HOW_TO_GET_TORCH = "torch is not installed; `pip install torch==2.13.0` adds these rows"
 
 
@@ -27,7 +27,9 @@ def rows(repeats: int, *, quick: bool = False, shapes: Sequence[Shape] = ()) -> 
     """All rows about training, for each shape.
 
     Args:
-      quick: one shape only.  shapes: others than the usual ones.
+      repeats: of each measurement.
+      quick: one shape only.
+      shapes: instead of the usual ones.
     """
     if not shapes:
         shapes = SHAPES[:1] if quick else SHAPES + (GPU_SHAPES if jax.default_backend() != "cpu" else ())
@@ -47,12 +49,12 @@ def shape_rows(shape: Shape, inputs: Path, repeats: int) -> list[Row]:
         reason = compare_losses(inputs)
     cases = [OURS] if reason else CASES
     with open_workers(cases, inputs) as workers:
-        plays = {}
+        calls = {}
         for worker in workers:
             for operation in OPERATIONS:
                 worker.ask("prepare", operation)
-                plays[worker.case, operation] = lambda w=worker, o=operation: w.ask("time", o)
-        seconds = interleave(plays, repeats)
+                calls[worker.case, operation] = lambda w=worker, o=operation: w.ask("time", o)
+        seconds = interleave(calls, repeats)
         facts = {worker.case: worker.ask("facts") for worker in workers}
     found = []
     for case in cases:
@@ -61,31 +63,32 @@ def shape_rows(shape: Shape, inputs: Path, repeats: int) -> list[Row]:
         if case == OURS:
             found += rate_rows(shape, seconds, facts[case]["modules"])
         else:
-            found += versus_rows(case, shape, seconds)
+            found += ratio_rows(case, shape, seconds)
     return found + [left_out(f"{case}: {title}, {shape}", "ms", reason)
                     for case in (THEIRS if reason else []) for title in TITLES.values()]
 
 
 @contextlib.contextmanager
 def open_workers(cases: Sequence[str], inputs: Path, *, precise: bool = False) -> Iterator[list[Worker]]:
-    """One process for each case, ended in any event."""
+    """A worker process for each case; all are ended on leaving, also after an error."""
     with contextlib.ExitStack() as stack:
         yield [stack.enter_context(contextlib.closing(Worker(case, inputs, precise=precise))) for case in cases]
 
 
 def compare_losses(inputs: Path) -> str:
-    """Empty if all cases have the same losses over the first steps, else the reason why they can't be compared."""
+    """Empty if all cases have equal losses over the first steps, else why their times can't be compared."""
     with open_workers(CASES, inputs, precise=True) as workers:
-        losses = {worker.case: worker.ask("losses", LOSSES) for worker in workers}
+        losses = {worker.case: worker.ask("losses", COMPARED_STEPS) for worker in workers}
     for case in THEIRS:
-        for step, (own, other) in enumerate(zip(losses[OURS], losses[case], strict=True)):
-            if not abs(own - other) <= TOLERANCE * abs(own):
-                return f"not the same training: the loss of step {step + 1} is {own:.7g} here and {other:.7g} there"
+        for step, (ours, theirs) in enumerate(zip(losses[OURS], losses[case], strict=True)):
+            if not abs(ours - theirs) <= TOLERANCE * abs(ours):
+                return (f"not the same training: the loss of step {step + 1} is {ours:.7g} in {OURS} and "
+                        f"{theirs:.7g} in {case}")
     return ""
 
 
 def case_rows(case: str, shape: Shape, seconds: dict) -> list[Row]:
-    """Times of one case, patches per second, and the whole step in units of its network's passes."""
+    """Times of one case, patches per second, and the ratio of the whole step to the network's passes."""
     found = [measured(f"{case}: {title}, {shape}", "ms", [1e3 * s for s in seconds[case, operation]])
              for operation, title in TITLES.items()]
     step, network = seconds[case, "step"], seconds[case, "network"]
@@ -95,8 +98,8 @@ def case_rows(case: str, shape: Shape, seconds: dict) -> list[Row]:
     return found
 
 
-def versus_rows(case: str, shape: Shape, seconds: dict) -> list[Row]:
-    """Our times in units of theirs."""
+def ratio_rows(case: str, shape: Shape, seconds: dict) -> list[Row]:
+    """The ratios of our times to theirs."""
     return [measured(f"{OURS} ÷ {case}: {title}, {shape}", "ratio",
                      ratios(seconds[OURS, operation], seconds[case, operation]),
                      "below 1: ours is faster; repeat by repeat")
@@ -104,12 +107,12 @@ def versus_rows(case: str, shape: Shape, seconds: dict) -> list[Row]:
 
 
 def memory_rows(case: str, shape: Shape, facts: dict) -> list[Row]:
-    """Peak memory of a case: of the compiled module, of the process, of the device."""
+    """Memory of a case: of the compiled step, and the peaks of the device and the process."""
     found = []
     if "step" in facts["modules"]:
         size = facts["modules"]["step"]["memory_bytes"]
         found.append(measured(f"{case}: memory of the compiled step, {shape}", "MB", [size / 1e6],
-                              "temporary + arguments + outputs, by the compiler; what is donated counts once"))
+                              "temporary + arguments + outputs, by the compiler; donated arrays count once"))
     if facts["device_peak_bytes"]:
         found.append(measured(f"{case}: peak memory on the device, {shape}", "MB", [facts["device_peak_bytes"] / 1e6],
                               "by the framework's own allocator"))
@@ -120,7 +123,7 @@ def memory_rows(case: str, shape: Shape, facts: dict) -> list[Row]:
 
 
 def rate_rows(shape: Shape, seconds: dict, modules: dict) -> list[Row]:
-    """Achieved rates, by the compiled modules' own count; on a known accelerator also as a share of its peak."""
+    """Rates of computation by the compiler's count of operations; on a known accelerator, the shares of its peak."""
     device = jax.devices()[0]
     peak = peaks.peak_of(device.device_kind)
     found = []

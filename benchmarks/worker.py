@@ -1,9 +1,10 @@
-"""A process of its own for one framework and shape, so that threads, allocators and peak memory don't mix.
+"""A process for each framework and shape, so that threads, allocators and peak memory are separate.
 
     python -m benchmarks.worker CASE INPUTS.npz
 
-It answers lines on standard input by lines of JSON: `losses N` (mean losses of N training steps), `prepare OP`
-(makes, compiles and warms up), `time OP` (seconds of one call), `facts`; OP is one of `OPERATIONS`.
+It answers each line on standard input with a line of JSON: `losses N` (mean losses of N training steps), `prepare OP`
+(builds, compiles and warms up), `time OP` (seconds of one call), `facts` (memory, operations); OP is one of
+`OPERATIONS`.
 """
 
 import json
@@ -24,10 +25,12 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class Worker:
-    """The parent's end: a case in its process.
+    """The parent's handle of a worker process.
 
     Args:
-      precise: no TF32, so that losses can be compared on a GPU.
+      case: one of `CASES`.
+      inputs: the file of `inputs.save_inputs`.
+      precise: without TF32, so that losses can be compared on a GPU.
     """
 
     def __init__(self, case: str, inputs: Path, *, precise: bool = False):
@@ -40,10 +43,10 @@ class Worker:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors)
 
     def ask(self, *words: object):
-        """One request, one answer.
+        """Sends one request and returns its answer.
 
         Raises:
-          RuntimeError: the process ended; with the last line that it wrote.
+          RuntimeError: the process has ended; the message has the last line of its standard error.
         """
         try:
             print(*words, file=self._process.stdin, flush=True)
@@ -65,28 +68,31 @@ class Worker:
         self._errors.close()
 
 
-class OursCase:
-    """Answers for edmf-jax."""
+class JaxCase:
+    """Answers requests about edmf-jax."""
 
     def __init__(self, inputs):
-        from benchmarks.ours import Ours
+        from benchmarks.jax_training import JaxTraining
 
-        self.ours, self.compiled = Ours(inputs), {}
+        self.training, self.compiled = JaxTraining(inputs), {}
 
     def losses(self, count: int) -> list[float]:
+        """Mean losses of the first `count` steps."""
         found = []
         while len(found) < count:
-            found += self.ours.steps.play()
+            found += self.training.steps.run()
         return found[:count]
 
-    def player(self, operation: str) -> tuple[Callable, int]:
+    def call(self, operation: str) -> tuple[Callable, int]:
+        """A function that runs an operation, and how often one call runs it."""
         if operation == "step":
-            self.compiled[operation] = self.ours.steps.compiled()
-            return self.ours.steps.play, self.ours.recipe.steps_per_call
-        play, self.compiled[operation] = self.ours.network(operation)
-        return play, 1
+            self.compiled[operation] = self.training.steps.compiled()
+            return self.training.steps.run, self.training.step_config.steps_per_call
+        run, self.compiled[operation] = self.training.network(operation)
+        return run, 1
 
     def facts(self) -> dict:
+        """Of each compiled module `_module_facts`, and the device's peak memory [bytes]."""
         import jax
 
         stats = jax.devices()[0].memory_stats() or {}
@@ -95,7 +101,7 @@ class OursCase:
 
 
 def _module_facts(compiled) -> dict[str, float]:
-    """What the compiler says of a module: operations, bytes read and written, bytes of memory."""
+    """The compiler's figures of a module: operations, bytes read and written, bytes of memory."""
     cost = compiled.cost_analysis()
     cost = cost[0] if isinstance(cost, list) else cost or {}
     memory = compiled.memory_analysis()
@@ -105,26 +111,28 @@ def _module_facts(compiled) -> dict[str, float]:
 
 
 class TorchCase:
-    """Answers for PyTorch."""
+    """Answers requests about PyTorch."""
 
     def __init__(self, inputs, channels_last: bool):
         import torch
 
-        from benchmarks.torch_reference import Training
+        from benchmarks.torch_training import TorchTraining
 
         torch.set_num_threads(process.cores())
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         torch.backends.cudnn.allow_tf32 = not os.environ.get("BENCHMARK_PRECISE")
         torch.backends.cudnn.benchmark = True
         self.torch = torch
-        self.training = Training(inputs, channels_last=channels_last, device=self.device)
+        self.training = TorchTraining(inputs, channels_last=channels_last, device=self.device)
         batch = self.training.order[0]
         self.pictures = self.training.input_of(self.training.levels[batch].float() / 255)
 
     def losses(self, count: int) -> list[float]:
+        """Mean losses of the first `count` steps."""
         return [self.training.step().item() for _ in range(count)]
 
-    def player(self, operation: str) -> tuple[Callable, int]:
+    def call(self, operation: str) -> tuple[Callable, int]:
+        """A function that runs an operation, and how often one call runs it."""
         return {"step": self._step, "network": self._network, "forward": self._forward}[operation], 1
 
     def _wait(self) -> None:
@@ -132,7 +140,7 @@ class TorchCase:
             self.torch.cuda.synchronize()
 
     def _step(self) -> None:
-        self.training.step().item()  # ours hands out its mean loss as well
+        self.training.step().item()  # our step returns its mean loss, too
 
     def _network(self) -> None:
         self.training.net.zero_grad(set_to_none=True)
@@ -145,26 +153,27 @@ class TorchCase:
         self._wait()
 
     def facts(self) -> dict:
+        """The device's peak memory [bytes]; PyTorch has no modules to report on."""
         peak = self.torch.cuda.max_memory_allocated() if self.device == "cuda" else 0
         return {"modules": {}, "device_peak_bytes": peak}
 
 
 def main(case: str, inputs: str) -> None:
-    """Answers until standard input ends."""
+    """Answers requests until standard input ends."""
     process.prepare()
-    arrays, watches = load_inputs(inputs), {}
-    answerer = OursCase(arrays) if case == CASES[0] else TorchCase(arrays, case == CASES[1])
+    arrays, stopwatches = load_inputs(inputs), {}
+    answering = JaxCase(arrays) if case == CASES[0] else TorchCase(arrays, case == CASES[1])
     for line in sys.stdin:
         verb, *rest = line.split()
         if verb == "losses":
-            answer = answerer.losses(int(rest[0]))
+            answer = answering.losses(int(rest[0]))
         elif verb == "prepare":
-            watches[rest[0]] = stopwatch(*answerer.player(rest[0]))
+            stopwatches[rest[0]] = stopwatch(*answering.call(rest[0]))
             answer = True
         elif verb == "time":
-            answer = watches[rest[0]]()
+            answer = stopwatches[rest[0]]()
         else:
-            answer = {**answerer.facts(), "peak_rss_bytes": process.peak_rss_bytes()}
+            answer = {**answering.facts(), "peak_rss_bytes": process.peak_rss_bytes()}
         print(json.dumps(answer), flush=True)
 
 

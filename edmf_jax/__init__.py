@@ -3,15 +3,22 @@
     import edmf_jax
     fused = edmf_jax.fuse([shot_a, shot_b], weights="DIR")
 
-Importing it imports no jax; a name's module is imported when the name is first used.
+Packages, from the pure functions up (tests/test_layers.py says which may import which):
+
+- core: the paper's method as functions of arrays; metrics, registration: of pictures;
+- io, runtime, data, weights: files, processes and signals, data sets, parameters;
+- training, fusion, evaluation: the three jobs;
+- reports, workflows, cli: pages and pictures of results, sequences of jobs, and the command `edmf`.
+
+Importing this package does not import jax; a public name's module is imported when the name is first used.
 """
 
 import importlib
 
 _PUBLIC = {
-    "fuse": "edmf_jax.fusion",
-    "load_pretrained": "edmf_jax.weights",
-    "load_weights": "edmf_jax.weights",
+    "fuse": "edmf_jax.fusion.fuse",
+    "load_pretrained": "edmf_jax.weights.store",
+    "load_weights": "edmf_jax.weights.store",
 }
 __all__ = sorted(_PUBLIC)
 

@@ -1,12 +1,12 @@
-"""What a user can get wrong, as exceptions of one line: argument, value, way out.
+"""Exceptions for a user's mistakes.  Their message is one line: the argument, its value, and what to do instead.
 
-The commands print the line and exit with code 2; anything else that is raised is a bug of ours.
+The commands print that line and exit with code 2.  Any other exception is a bug of this package.
 """
 
 
 class UserError(ValueError):
-    """A mistake in what the user gave; `str(error)` is one line that names the way out."""
+    """A mistake in what the user gave; `str(error)` is one line that says how to correct it."""
 
 
 class MissingFileError(UserError, FileNotFoundError):
-    """A file or folder the user named does not exist."""
+    """A file or folder that the user named does not exist."""

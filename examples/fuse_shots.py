@@ -1,10 +1,10 @@
 # %% [markdown]
 # # From hand-held shots to one picture
 #
-# Run it as a script, `python examples/fuse_shots.py [SHOT SHOT …] [-o FOLDER]`, or cell by cell in an editor that knows
-# `# %%`.  Without shots of your own it makes two: one scene, focused near and far, the second a stop darker,
-# warmer, and from a hand that has moved.  Nothing is downloaded, and no network is asked.
-"""From hand-held shots to one picture, step by step: make or read, align, fuse, look, save."""
+# Run it as a script, `python examples/fuse_shots.py [SHOT SHOT …] [-o FOLDER]`, or cell by cell in an editor that
+# supports `# %%`.  Without shots of your own it makes two of one scene, focused near and far; the second is a stop
+# darker, warmer, and taken from a slightly different position.  Nothing is downloaded, and no network is used.
+"""From hand-held shots to one picture, step by step: make or read, align, fuse, compare, save."""
 
 # %%
 import argparse
@@ -14,19 +14,19 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edmf_jax import photo
+from edmf_jax.core.exposures import tone_curve
 from edmf_jax.errors import UserError
-from edmf_jax.exposures import curve
-from edmf_jax.images import write_image
-from edmf_jax.maps import shot_colours, write_map
+from edmf_jax.fusion import stack
+from edmf_jax.io.images import write_image
+from edmf_jax.io.palette_png import shot_colors, write_map
+from edmf_jax.io.photographs import read_shot
 from edmf_jax.metrics import evaluate_to_truth
-from edmf_jax.photographs import read_shot
 
 IN_NOTEBOOK = "ipykernel" in sys.modules
 EXPOSURE = "average"  # or "reference", "well-exposed": docs/exposure.md
 
 parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("shots", nargs="*", help="your own, the reference first")
+parser.add_argument("shots", nargs="*", help="your own shots, the reference first")
 parser.add_argument("-o", "--out", default="work/example", help="folder for the results (default: %(default)s)")
 arguments = parser.parse_args([] if IN_NOTEBOOK else None)  # a kernel's arguments are not ours
 out = Path(arguments.out)
@@ -35,12 +35,12 @@ out = Path(arguments.out)
 # %% [markdown]
 # ## Shots
 #
-# The made-up ones: a wall of coloured tiles behind a disc with a text on it.
+# The synthetic ones show a wall of colored tiles behind a disc with text on it.
 
 
 # %%
 def make_scene(height: int = 300, width: int = 400) -> tuple[np.ndarray, np.ndarray]:
-    """A sharp picture uint8 `[H, W, 3]`, and where the near thing is, float32 `[H, W, 1]` in [0, 1]."""
+    """A sharp picture uint8 `[H, W, 3]`, and the mask of the disc, float32 `[H, W, 1]`: 1 on it, else 0."""
     rng = np.random.default_rng(7)
     grain = lambda sigma: 30 * cv2.GaussianBlur(rng.standard_normal((height, width)).astype(np.float32), (0, 0), sigma)
     tiles = rng.integers(50, 190, (height // 20, width // 20, 3)).astype(np.uint8)
@@ -54,18 +54,19 @@ def make_scene(height: int = 300, width: int = 400) -> tuple[np.ndarray, np.ndar
 
 
 def defocused(picture: np.ndarray, share: np.ndarray, radius_px: float = 3.0) -> np.ndarray:
-    """`picture` with the part of it that `share` `[H, W, 1]` says out of focus; blurred as light, not as levels."""
+    """`picture` out of focus by the mask `share` `[H, W, 1]` in [0, 1]; blurred in linear light."""
     light = cv2.GaussianBlur((picture / 255.0) ** 2.2, (0, 0), radius_px) ** (1 / 2.2)
     return np.rint(share * 255 * light + (1 - share) * picture).astype(np.uint8)
 
 
 def exposed(picture: np.ndarray, stops: tuple[float, float, float]) -> np.ndarray:
-    """As a camera writes it that lets in so many stops more of R, G and B."""
-    return np.stack([np.rint(255 * curve(s, 1.0))[picture[..., c]] for c, s in enumerate(stops)], -1).astype(np.uint8)
+    """`picture` as a camera writes it with so many stops more of R, G and B."""
+    channels = [np.rint(255 * tone_curve(s, 1.0))[picture[..., c]] for c, s in enumerate(stops)]
+    return np.stack(channels, -1).astype(np.uint8)
 
 
 def hand_held(picture: np.ndarray) -> np.ndarray:
-    """The same from a little to the left, turned by half a degree, and closer by one per cent."""
+    """`picture` from a camera that has moved: shifted by some px, turned by half a degree, one per cent larger."""
     height, width = picture.shape[:2]
     matrix = cv2.getRotationMatrix2D((width / 2, height / 2), 0.5, 1.01)
     matrix[:, 2] += 4.5, -3.0
@@ -88,23 +89,24 @@ print(", ".join(f"{name} {shot.shape[1]}×{shot.shape[0]} px" for name, shot in 
 # %% [markdown]
 # ## Align
 #
-# `fuse_photos` does this itself; here it is to be looked at.  A registration that is not sure of itself is refused.
+# `fuse_photos` does this itself; it is a step of its own here to show its result.  An uncertain registration is an
+# error.
 
 # %%
-options = photo.PhotoOptions(align="pso-sift", exposure=EXPOSURE, crop=True)
+options = stack.PhotoOptions(align="pso-sift", exposure=EXPOSURE, crop=True)
 try:
-    aligned = list(photo.align_photos(shots, names, options=options))
-except UserError as error:  # a line for people, not a traceback
+    aligned = list(stack.align_photos(shots, names, options=options))
+except UserError as error:  # print one line instead of a traceback
     raise SystemExit(str(error)) from error
-for number, _, real, found in aligned[1:]:
+for number, _, valid, found in aligned[1:]:
     print(f"{names[number]}: moved {np.hypot(*found.matrix[:2, 2]):.1f} px at the corner, {found.inliers} matches, "
-          f"rest {found.residual_px:.2f} px, covers {100 * real.mean():.0f} % of {names[0]}")
+          f"residual {found.residual_px:.2f} px, covers {100 * valid.mean():.0f} % of {names[0]}")
 
 # %% [markdown]
 # ## Fuse
 
 # %%
-result = photo.fuse_photos(shots, names, options=options)
+result = stack.fuse_photos(shots, names, options=options)
 for number, stops in enumerate(result.stops):
     print(f"{names[number]}: {stops:+.2f} stops, {100 * (result.sources == number).mean():.0f} % of the picture")
 top, left, height, width = result.frame
@@ -117,18 +119,18 @@ if truth is not None:
               f"ΔE {scores['ΔE2000']:.2f}")
 
 # %% [markdown]
-# ## Save, and look
+# ## Save and compare
 #
-# The picture, the map of where it comes from, and both beside the aligned shots.
+# The fused picture, the map of the shot that each pixel comes from, and a sheet of both beside the aligned shots.
 
 # %%
 out.mkdir(parents=True, exist_ok=True)
 write_image(out / "fused.png", result.image)
 write_map(out / "map.png", result.sources, names)
 to_8_bits = lambda x: (x / (np.iinfo(x.dtype).max / 255)).astype(np.uint8)
-colour = lambda x: np.repeat(x.reshape(*x.shape[:2], -1), 3 if x.ndim == 2 or x.shape[2] == 1 else 1, axis=2)
-panels = [colour(to_8_bits(x)) for x in (*(a[1][frame] for a in aligned), result.image)]
-sheet = np.concatenate([*panels, shot_colours(len(shots))[result.sources]], axis=1)
+color = lambda x: np.repeat(x.reshape(*x.shape[:2], -1), 3 if x.ndim == 2 or x.shape[2] == 1 else 1, axis=2)
+panels = [color(to_8_bits(x)) for x in (*(a[1][frame] for a in aligned), result.image)]
+sheet = np.concatenate([*panels, shot_colors(len(shots))[result.sources]], axis=1)
 write_image(out / "sheet.png", sheet)
 print(f"{out / 'fused.png'}, {out / 'map.png'}, {out / 'sheet.png'}")
 if IN_NOTEBOOK:

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import shutil
-from pathlib import Path
 
 # Before jax is imported anywhere.
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4".strip()
@@ -15,6 +14,8 @@ for name in ("EDMF_DIR", "EDMF_ALLOW_MISSING", "TFDS_DATA_DIR"):
 import jax
 import numpy as np
 import pytest
+
+from tests.helpers.golden import GOLDEN
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -29,37 +30,15 @@ def compilation_cache(tmp_path_factory):
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
     return folder
 
-ROOT = Path(__file__).resolve().parent.parent
-SHARED = ROOT.parent / "shared"
-
-
-def shared_file(name: str) -> Path:
-    """A file beside the checkout, or a skip that says so."""
-    path = SHARED / name
-    if not path.exists():
-        pytest.skip(f"needs ../shared/{name}, which is not part of the repository")
-    return path
-
-
 @pytest.fixture
 def reference():
     """Loads one of the reference files made by other programs: `reference("train_step")`."""
-    return lambda name: dict(np.load(shared_file(f"reference/{name}.npz")))
+    return lambda name: dict(np.load(GOLDEN / f"{name}.npz"))
 
 
 @pytest.fixture
 def rng():
     return np.random.default_rng(20261122)
-
-
-def nest(flat: dict, prefix: str = "") -> dict:
-    """`{"PREFIXconv1/kernel": x}` → `{"conv1": {"kernel": x}}`."""
-    tree = {}
-    for name, value in flat.items():
-        if name.startswith(prefix):
-            layer, kind = name[len(prefix):].split("/")
-            tree.setdefault(layer, {})[kind] = value
-    return tree
 
 
 @pytest.fixture(scope="session")

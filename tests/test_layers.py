@@ -1,81 +1,100 @@
-"""Imports point down only: a module imports modules of lower layers, or of its own where that is said."""
+"""Which package may import which: the map of the code, held for every file."""
 
 import ast
 import subprocess
 import sys
 
-from conftest import ROOT
+from tests.helpers.files import ROOT
 
-# From the top; what shares a line may not import its neighbours unless named in SAME_LAYER.
-LAYERS = [
-    "main",
-    "commands_evaluate commands_fuse commands_report commands_experiment",
-    "demo benchmark experiment",
-    "train evaluate report export",
-    "loop",
-    "report_html report_sheet",
-    "report_data report_images report_plots",
-    "workdir fusion aligning batches methods scoring exporting",
-    "fusion_report",
-    "fusion_page",
-    "fusion_pictures tables",
-    "summary pairs photo",
-    "data checkpoint config weights mufusion baselines tiling scores photographs copies outputs",
-    "distributed",
-    "images interrupt runtime profiling sheet statistics framed health",
-    "hosted",
-    "steps",
-    "state losses",
-    "snapshots foreign",
-    "model memory metrics registration patches metadata maps tiff",
-    "color filters focus ssim files exposures containers exif profiles report_crops webpage orbax_params",
-    "errors",
-]
-SAME_LAYER = {("ssim", "filters"), ("focus", "filters"), ("mufusion", "weights"), ("losses", "state")}
+# Package → what of edmf_jax it may import besides itself and errors.  Arrows point down this list only.
+MAY_IMPORT = {
+    "cli": "workflows reports evaluation fusion training data weights registration metrics io runtime core",
+    "workflows": "reports evaluation fusion training data weights registration metrics io runtime core",
+    "reports": "evaluation fusion registration data weights io core",
+    "evaluation": "fusion data metrics weights io runtime core",
+    "training": "data weights io runtime core",
+    "fusion": "registration metrics weights io runtime core",
+    "data": "io runtime core",
+    "weights": "io core",
+    "metrics": "core",
+    "registration": "core",
+    "io": "core",
+    "runtime": "",
+    "core": "",
+}
+PURE = ("core", "metrics")
+IMPURE = {"cv2", "os", "pathlib", "tensorflow", "tensorflow_datasets", "orbax", "tfds_edmf"}
+READS_TFDS = {"edmf_jax/data/tfds_reader.py"}  # the one file that knows our builders
 
 
 def imports_of(path):
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            if node.module == "edmf_jax":
-                yield from (alias.name for alias in node.names)
-            elif node.module.startswith("edmf_jax."):
-                yield node.module.split(".")[1]
-            elif node.module.split(".")[0] == "tfds_edmf":
-                yield "tfds_edmf"
+    """Every module that a file names in an import, at its head or inside a function."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: imports are absolute"
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Import):
-            yield from (a.name.split(".")[1] for a in node.names if a.name.startswith("edmf_jax."))
+            yield from (alias.name for alias in node.names)
 
 
-def rank():
-    return {name: len(LAYERS) - i for i, line in enumerate(LAYERS) for name in line.split()}
+def files_of(folder):
+    return sorted(path for path in (ROOT / folder).rglob("*.py"))
 
 
-def test_imports_point_down():
-    ranks = rank()
+def place(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+def test_every_package_is_on_the_map_and_the_map_has_no_circle():
+    packages = {path.parent.name for path in (ROOT / "edmf_jax").glob("*/__init__.py")}
+    assert packages == set(MAY_IMPORT)
+    order = list(MAY_IMPORT)
+    for package, allowed in MAY_IMPORT.items():
+        assert all(order.index(other) > order.index(package) for other in allowed.split()), package
+    assert {path.name for path in (ROOT / "edmf_jax").glob("*.py")} == {"__init__.py", "errors.py"}
+
+
+def test_packages_import_what_the_map_allows():
     wrong = []
-    for path in sorted((ROOT / "edmf_jax").glob("*.py")):
-        name = path.stem
-        if name == "__init__":
-            continue
-        assert name in ranks, f"edmf_jax/{name}.py has no place in LAYERS"
-        for other in imports_of(path):
-            if other == "tfds_edmf":
-                if name not in ("data", "main"):
-                    wrong.append(f"{name} imports tfds_edmf")
-            elif ranks[other] >= ranks[name] and (name, other) not in SAME_LAYER:
-                wrong.append(f"{name} imports {other}")
+    for package, allowed in MAY_IMPORT.items():
+        allowed = {package, "errors", *allowed.split()}
+        for path in files_of(f"edmf_jax/{package}"):
+            for name in imports_of(path):
+                top, *rest = name.split(".")
+                if top == "edmf_jax" and rest[0] not in allowed:
+                    wrong.append(f"{place(path)} imports {name}")
+                if top == "tfds_edmf" and place(path) not in READS_TFDS:
+                    wrong.append(f"{place(path)} imports {name}")
+    assert not wrong
+
+
+def test_core_and_metrics_touch_no_files_and_no_codecs():
+    wrong = [f"{place(path)} imports {name}" for package in PURE for path in files_of(f"edmf_jax/{package}")
+             for name in imports_of(path) if name.split(".")[0] in IMPURE]
     assert not wrong
 
 
 def test_the_data_sets_do_not_import_the_package():
-    for path in (ROOT / "tfds_edmf").rglob("*.py"):
-        assert "edmf_jax" not in {a for a in ast.unparse(ast.parse(path.read_text())).split() if a == "edmf_jax"}, path
-        assert not [name for name in imports_of(path) if name != "tfds_edmf"], path
+    wrong = [f"{place(path)} imports {name}" for path in files_of("tfds_edmf") for name in imports_of(path)
+             if name.split(".")[0] == "edmf_jax"]
+    assert not wrong
+
+
+def test_no_test_imports_another_and_benchmarks_serve_their_own_tests_only():
+    wrong = []
+    for path in files_of("tests"):
+        for name in imports_of(path):
+            top = name.split(".")[0]
+            other_test = top == "tests" and not name.startswith("tests.helpers.")
+            if other_test or top == "conftest" or top.startswith("test_"):
+                wrong.append(f"{place(path)} imports {name}")
+            if top in ("benchmarks", "studies") and path.parent.name != top:
+                wrong.append(f"{place(path)} imports {name}")
+    assert not wrong
 
 
 def test_importing_does_nothing_and_fusing_needs_no_tensorflow():
-    code = ("import sys, edmf_jax, edmf_jax.fusion, edmf_jax.weights; "
+    code = ("import sys, edmf_jax, edmf_jax.fusion.fuse, edmf_jax.weights.store; "
             "print([m for m in ('tensorflow', 'tensorflow_datasets', 'orbax') if m in sys.modules])")
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"

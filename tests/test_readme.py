@@ -1,4 +1,4 @@
-"""The README's commands, run top to bottom in one folder, as a reader would; and its Python."""
+"""Runs the README's commands from top to bottom in one folder, as a reader would, and its Python."""
 
 import os
 import re
@@ -11,22 +11,23 @@ import cv2
 import jax
 import numpy as np
 import pytest
-from conftest import ROOT, SHARED
 
-from edmf_jax.data import open_dataset
-from edmf_jax.model import init_params, make_model
-from edmf_jax.weights import save_weights
+from edmf_jax.core.model import init_params, make_model
+from edmf_jax.data.tfds_reader import open_dataset
+from edmf_jax.weights.store import save_weights
+from tests.helpers.files import ROOT, SHARED
 
-# What a reader's afternoon is too long for, made small: the same commands on the tiny synthetic pairs.
+# What is added to commands that would take too long: the same commands on the tiny synthetic pairs.
 SMALL = {
     "train": ["--config.data.dataset=edmf_synthetic/tiny", "--config.data.patches=16", "--config.data.patch_px=32",
               "--config.train.batch=8", "--config.train.epochs=1"],
     "evaluate": ["--limit", "1"],
 }
-ELSEWHERE = {  # run by other tests, with the files or the time that they need
-    "make demo": "test_main.py::test_the_demo",
-    "make test": "this",
-    "edmf data build": "test_tfds_edmf.py: on made-up files and on the published ones",
+# Commands that need more time or files than this test has → the test that covers them.
+ELSEWHERE = {
+    "make demo": "tests/cli/test_main.py::test_the_demo",
+    "make test": "",  # runs all of this
+    "edmf data build": "tests/tfds_edmf/test_edmf.py::test_every_layout_reads_alike",
 }
 
 
@@ -37,7 +38,7 @@ def shell_lines() -> list[str]:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory, data_dir):
-    """A reader's folder: two shots, a folder of near and far shots, weights."""
+    """A folder with what the README's commands name: two shots, a folder of near and far shots, weights."""
     folder = tmp_path_factory.mktemp("reader")
     rng = np.random.default_rng(0)
     (folder / "DIR" / "near").mkdir(parents=True)
@@ -61,7 +62,7 @@ def folder(tmp_path_factory, data_dir):
 
 
 def small(words: list[str], data_dir) -> list[str]:
-    """The command with what makes it small."""
+    """The command with the additions of `SMALL`, on the tiny data set."""
     words = [*words, *SMALL.get(words[1], [])]
     if words[1] == "train":
         words = [str(ROOT / w) if w.startswith("configs/") else w for w in words]
@@ -70,6 +71,12 @@ def small(words: list[str], data_dir) -> list[str]:
         # The tiles of MUFusion are 128 px: larger than the tiny pairs.
         words = [words[0], *("edmf_synthetic" if w == "edmf" else w for w in words[1:]), "--data-dir", str(data_dir)]
     return words
+
+
+def test_the_tests_of_the_other_commands_exist():
+    for test in filter(None, ELSEWHERE.values()):
+        path, name = test.split("::")
+        assert f"def {name}(" in (ROOT / path).read_text(encoding="utf-8")
 
 
 @pytest.mark.slow
@@ -87,7 +94,7 @@ def test_every_command_runs(folder, data_dir):
                 shutil.copytree(folder / "made" / "mufusion", folder / "mufusion")
                 continue
             shutil.copy(SHARED / "mufusion" / "multi-focus.model", folder / words[2])
-        result = subprocess.run([sys.executable, "-m", "edmf_jax.main", *words[1:]], cwd=folder, text=True,
+        result = subprocess.run([sys.executable, "-m", "edmf_jax.cli.main", *words[1:]], cwd=folder, text=True,
                                 capture_output=True, timeout=600, env={**os.environ, "XLA_FLAGS": ""})
         assert result.returncode == 0, f"{line}\n{result.stderr}"
         ran.append(words[1])
@@ -101,7 +108,7 @@ def test_its_python_runs(folder, data_dir):
     shots = {f"shot_{name.lower()}": cv2.imread(str(folder / f"{name}.png")) for name in "AB"}
     exec(fusing.replace('"mufusion"', repr(weights)), shots)
     assert shots["fused"].shape == (240, 320, 3)
-    assert 'tfds.load("edmf", split="train")' in loading  # run on made-up files by test_tfds_edmf.py
+    assert 'tfds.load("edmf", split="train")' in loading  # made-up files: tests/tfds_edmf/test_edmf.py
     synthetic = loading.replace('pairs = tfds.load("edmf", split="train")', "").replace(
         'tfds.load("edmf_synthetic"', f'tfds.load("edmf_synthetic/tiny", data_dir={str(data_dir)!r}')
     names = {}

@@ -1,7 +1,7 @@
-"""Phase congruency, Kovesi's measure of edges and corners that contrast does not matter to.
+"""Phase congruency: Kovesi's measure of edges and corners, which does not depend on contrast.
 
-Kovesi 1999, Videre 1(3), and Kovesi 2003 (DICTA), constants of his `phasecong3`.
-Planes are `[..., H, W]` in 0…255; `frame` gives the true size of padded planes (`frames`).
+Kovesi 1999, Videre 1(3), and Kovesi 2003 (DICTA); neither has a DOI. The constants are those of his `phasecong3`.
+Planes are `[..., H, W]`, gray levels in 0…255; `valid_size` is the true size of padded planes (`core.valid_size`).
 """
 
 import functools
@@ -12,82 +12,102 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from edmf_jax.core.valid_size import ValidSize, as_float, is_static, valid_mask, zero_outside
 from edmf_jax.metrics import fourier
 from edmf_jax.metrics.bands import Planes
-from edmf_jax.metrics.frames import Frame, blacken, inside, is_known, real
 
 SCALES, ORIENTATIONS = 4, 6
 SHORTEST_WAVE_PX, WAVE_RATIO = 3.0, 2.1
-RADIAL_SIGMA = 0.55  # of the log-Gabor filter, relative to its centre frequency
+RADIAL_SIGMA = 0.55  # of the log-Gabor filter, relative to its center frequency
 ANGULAR_SIGMA = np.pi / ORIENTATIONS / 1.2
 NOISE_DEVIATIONS, NOISE_SCALE = 2.0, 1.7
-WIDTH_CUT_OFF, WIDTH_GAIN = 0.5, 10.0
-LOW_PASS, LOW_PASS_ORDER = 0.45, 15
+WIDTH_CUT_OFF, WIDTH_GAIN = 0.5, 10.0  # of the sigmoid that penalizes a narrow spread of frequencies
+LOW_PASS, LOW_PASS_ORDER = 0.45, 15  # Butterworth: cut-off [cycles per pixel] and order
 _EPSILON = 1e-4
 
 
-class Features(NamedTuple):
-    """Phase congruency of every pixel, and the larger and smaller moment of its covariance over orientations."""
+class PhaseFeatures(NamedTuple):
+    """Per pixel: phase congruency, and the larger and smaller moment of its covariance over orientations.
+
+    The larger moment is high on edges, the smaller one on corners.
+    """
 
     congruency: jax.Array
     edge: jax.Array
     corner: jax.Array
 
 
-def phase_congruency(planes: jax.Array, frame: Frame) -> Features:
-    """Kovesi's PC₂ at four scales and six orientations, noise compensated, of planes `[..., H, W]`.
+def phase_congruency(planes: jax.Array, valid_size: ValidSize) -> PhaseFeatures:
+    """Kovesi's PC₂ at four scales and six orientations, with noise compensation.
 
-    Outside of `jit`, with a frame of Python integers, only the transforms are compiled
-    for its size, everything else once for planes of a shape.
+    Outside `jit` and with a valid size of Python integers, only the Fourier transforms are compiled for each size;
+    everything else is compiled once per shape of the planes.
+
+    Args:
+      planes: planes `[..., H, W]`.
+      valid_size: their true size.
+
+    Returns:
+      Features of the shape of `planes`.
     """
     shape = planes.shape
-    planes = _without_mean(planes.reshape(-1, *shape[-2:]), frame)
-    in_pieces = is_known(frame) and not isinstance(planes, jax.core.Tracer)
-    loop, each = (_loop, _each) if in_pieces else (jax.lax.fori_loop, _map)
-    grid = _frequency_grid(shape[-2:], frame, planes.dtype)
-    spectra = each(lambda x: fourier.fft2(x, frame), planes)
-    sums = each(lambda x: (jnp.zeros_like(x),) * 5, planes)
+    planes = _subtract_offset(planes.reshape(-1, *shape[-2:]), valid_size)
+    eager = is_static(valid_size) and not isinstance(planes, jax.core.Tracer)
+    loop, map_planes = (_python_loop, _map_in_python) if eager else (jax.lax.fori_loop, _map_traced)
+    grid = _frequency_grid(shape[-2:], valid_size, planes.dtype)
+    spectra = map_planes(lambda x: fourier.fft2(x, valid_size), planes)
+    sums = map_planes(lambda x: (jnp.zeros_like(x),) * 5, planes)
 
-    def add(index: int | jax.Array, sums: Planes) -> Planes:
+    def add_orientation(index: int | jax.Array, sums: Planes) -> Planes:
         filters, noise_gain = _oriented_filters(grid, index)
 
-        def add_to_one(spectrum: jax.Array, sums: Planes) -> Planes:
-            responses = fourier.ifft2(_filtered(spectrum, filters), frame)
-            return _add_orientation(sums, responses, noise_gain, index, frame)
+        def add_to_plane(spectrum: jax.Array, sums: Planes) -> Planes:
+            responses = fourier.ifft2(_filtered(spectrum, filters), valid_size)
+            return _add_orientation(sums, responses, noise_gain, index, valid_size)
 
-        return each(add_to_one, spectra, sums)
+        return map_planes(add_to_plane, spectra, sums)
 
-    features = each(_features, loop(0, ORIENTATIONS, add, sums))
-    stacked = jax.tree.map(lambda *x: jnp.stack(x), *features) if in_pieces else features
+    features = map_planes(_features, loop(0, ORIENTATIONS, add_orientation, sums))
+    stacked = jax.tree.map(lambda *x: jnp.stack(x), *features) if eager else features
     return jax.tree.map(lambda x: x.reshape(shape), stacked)
 
 
-def _loop(start: int, stop: int, step: Callable, value: list[Planes]) -> list[Planes]:
-    """`jax.lax.fori_loop` of a function whose parts are compiled already."""
+def _python_loop(start: int, stop: int, step: Callable, value: list[Planes]) -> list[Planes]:
+    """`jax.lax.fori_loop` in Python, for a `step` whose parts are compiled already."""
     for index in range(start, stop):
         value = step(index, value)
     return value
 
 
-def _each(function: Callable, *arguments: Iterable) -> list:
-    """The function of every plane; what belongs to the planes is a list."""
+def _map_in_python(function: Callable, *arguments: Iterable) -> list:
+    """`function` of each plane; per-plane values are lists."""
     return [function(*one) for one in zip(*arguments)]
 
 
-def _map(function: Callable, *arguments):
-    """The same while tracing; what belongs to the planes has them on its first axis."""
+def _map_traced(function: Callable, *arguments):
+    """`function` of each plane while tracing; per-plane values have the planes on their first axis."""
     return jax.lax.map(lambda one: function(*one), arguments)
 
 
 @jax.jit
-def _without_mean(planes: jax.Array, frame: Frame) -> jax.Array:
-    """The filters know no mean; without it, a constant picture is exactly silent."""
-    planes = real(planes)
-    return blacken(planes - planes[:, :1, :1], frame)
+def _subtract_offset(planes: jax.Array, valid_size: ValidSize) -> jax.Array:
+    """The planes less their first sample, 0 outside the valid part.
+
+    The filters ignore the mean, so any offset may be removed; without it a constant plane gives exactly no response.
+    """
+    planes = as_float(planes)
+    return zero_outside(planes - planes[:, :1, :1], valid_size)
 
 
-class _Grid(NamedTuple):
-    """Per frequency of the frame, `[W, H]` as spectra: log radius, low-pass without the mean, angle, mirrored angle."""
+class _FrequencyGrid(NamedTuple):
+    """Per frequency, `[W, H]` as spectra are.
+
+    Attributes:
+      log_radius: natural logarithm of the radius [cycles per pixel].
+      gain: of the low-pass filter; 0 at the mean and outside the valid size.
+      angle: direction [rad].
+      mirrored_angle: direction of the opposite frequency [rad].
+    """
 
     log_radius: jax.Array
     gain: jax.Array
@@ -96,34 +116,34 @@ class _Grid(NamedTuple):
 
 
 @functools.partial(jax.jit, static_argnames=("shape", "dtype"))
-def _frequency_grid(shape: tuple[int, int], frame: Frame, dtype: jnp.dtype) -> _Grid:
-    cycles = [fourier.frequencies(n, size).astype(dtype) for n, size in zip(shape, frame)]
-    # Cycles per pixel; of odd sizes over n − 1, as Kovesi's grid, but for the low-pass.
-    y, x = (c / (size - size % 2) for c, size in zip(cycles, frame))
-    # −k of the Nyquist frequency of an even size is that frequency itself.
-    mirrored_y, mirrored_x = (jnp.where(2 * c == -n, s, -s) for c, s, n in zip(cycles, (y, x), frame))
+def _frequency_grid(shape: tuple[int, int], valid_size: ValidSize, dtype: jnp.dtype) -> _FrequencyGrid:
+    cycles = [fourier.frequencies(n, size).astype(dtype) for n, size in zip(shape, valid_size)]
+    # In cycles per pixel. As in Kovesi's code, an odd size n is divided by n − 1, except in the low-pass filter.
+    y, x = (c / (size - size % 2) for c, size in zip(cycles, valid_size))
+    # The opposite of an even size's Nyquist frequency is that frequency itself.
+    mirrored_y, mirrored_x = (jnp.where(2 * c == -n, s, -s) for c, s, n in zip(cycles, (y, x), valid_size))
     square = jnp.square(x[:, None]) + jnp.square(y[None, :])
     mean = square == 0
-    low_y, low_x = (jnp.square(c / size) for c, size in zip(cycles, frame))
+    low_y, low_x = (jnp.square(c / size) for c, size in zip(cycles, valid_size))
     gain = jnp.where(mean, 0, 1 / (1 + ((low_x[:, None] + low_y[None, :]) / LOW_PASS**2) ** LOW_PASS_ORDER))
     angle = jnp.arctan2(-y[None, :], x[:, None])
     mirrored_angle = jnp.arctan2(-mirrored_y[None, :], mirrored_x[:, None])
-    gain = blacken(gain, Frame(frame.width, frame.height))
-    return _Grid(jnp.log(jnp.where(mean, 1, square)) / 2, gain, angle, mirrored_angle)
+    gain = zero_outside(gain, ValidSize(valid_size.width, valid_size.height))
+    return _FrequencyGrid(jnp.log(jnp.where(mean, 1, square)) / 2, gain, angle, mirrored_angle)
 
 
 @jax.jit
-def _oriented_filters(grid: _Grid, index: int | jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The log-Gabor filters of one orientation, `[scales, W, H]`, and what they make of noise.
+def _oriented_filters(grid: _FrequencyGrid, index: int | jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The log-Gabor filters of one orientation, `[scales, W, H]`, and their noise gain.
 
-    That is the power of noise in the sum of the even filters (by Parseval's
-    theorem), over its power at the smallest scale.
+    The noise gain is the power of noise in the sum of the even-symmetric filters (by Parseval's theorem), divided by
+    its power in the filter of the smallest scale.
     """
     angle = index * (np.pi / ORIENTATIONS)
     waves = SHORTEST_WAVE_PX * WAVE_RATIO ** np.arange(SCALES)
     offsets = [grid.log_radius + float(np.log(wave)) for wave in waves]
     radial = [jnp.exp(-jnp.square(d) / (2 * np.log(RADIAL_SIGMA) ** 2)) * grid.gain for d in offsets]
-    spread, mirrored = _angular(grid.angle, angle), _angular(grid.mirrored_angle, angle)
+    spread, mirrored = _angular_gain(grid.angle, angle), _angular_gain(grid.mirrored_angle, angle)
     noise = _total(jnp.square(sum(radial) * (spread + mirrored) / 2)) / _total(jnp.square(radial[0] * spread))
     return jnp.stack([r * spread for r in radial]), noise
 
@@ -135,26 +155,26 @@ def _filtered(spectrum: jax.Array, filters: jax.Array) -> jax.Array:
 
 @jax.jit
 def _add_orientation(sums: Planes, responses: jax.Array, noise_gain: jax.Array, index: int | jax.Array,
-                     frame: Frame) -> Planes:
-    """One orientation more: energy, amplitude, and the products of the congruency's two components."""
+                     valid_size: ValidSize) -> Planes:
+    """Adds one orientation to five sums: energy, amplitude, and x², y², x·y of the congruency's vector (x, y)."""
     angle = index * (np.pi / ORIENTATIONS)
-    energy, amplitude = _energy(responses, noise_gain, frame)
+    energy, amplitude = _energy(responses, noise_gain, valid_size)
     congruency = jnp.where(amplitude > 0, energy / jnp.where(amplitude > 0, amplitude, 1), 0)
-    along, across = congruency * jnp.cos(angle), congruency * jnp.sin(angle)
-    new = energy, amplitude, along * along, across * across, along * across
+    x, y = congruency * jnp.cos(angle), congruency * jnp.sin(angle)
+    new = energy, amplitude, x * x, y * y, x * y
     return tuple(s + t for s, t in zip(sums, new))
 
 
 @jax.jit
-def _features(sums: Planes) -> Features:
+def _features(sums: Planes) -> PhaseFeatures:
     energy, amplitude, xx, yy, xy = sums
     xx, yy, xy = xx / (ORIENTATIONS / 2), yy / (ORIENTATIONS / 2), xy / ORIENTATIONS
     difference = jnp.sqrt(jnp.square(xy) + jnp.square(xx - yy)) + _EPSILON
-    return Features(energy / (amplitude + _EPSILON), (xx + yy + difference) / 2, (xx + yy - difference) / 2)
+    return PhaseFeatures(energy / (amplitude + _EPSILON), (xx + yy + difference) / 2, (xx + yy - difference) / 2)
 
 
-def _energy(responses: jax.Array, noise_gain: jax.Array, frame: Frame) -> tuple[jax.Array, jax.Array]:
-    """Weighted, noise-compensated local energy of one orientation, and the sum of amplitudes."""
+def _energy(responses: jax.Array, noise_gain: jax.Array, valid_size: ValidSize) -> tuple[jax.Array, jax.Array]:
+    """Weighted, noise-compensated local energy of one orientation, and the sum of amplitudes over its scales."""
     parts = [(r.real, r.imag) for r in responses]
     powers = [even * even + odd * odd for even, odd in parts]
     amplitudes = [jnp.sqrt(power) for power in powers]
@@ -162,7 +182,7 @@ def _energy(responses: jax.Array, noise_gain: jax.Array, frame: Frame) -> tuple[
     norm = jnp.sqrt(even * even + odd * odd) + _EPSILON
     even, odd = even / norm, odd / norm
     energy = sum(e * even + o * odd - jnp.abs(e * odd - o * even) for e, o in parts)
-    noise = jnp.sqrt(_median(powers[0], frame) / np.log(2) * noise_gain)
+    noise = jnp.sqrt(_median(powers[0], valid_size) / np.log(2) * noise_gain)
     threshold = noise * (np.sqrt(np.pi / 2) + NOISE_DEVIATIONS * np.sqrt(2 - np.pi / 2)) / NOISE_SCALE
     energy = jnp.maximum(energy - threshold, 0)
     amplitude = sum(amplitudes)
@@ -170,38 +190,38 @@ def _energy(responses: jax.Array, noise_gain: jax.Array, frame: Frame) -> tuple[
     return energy / (1 + jnp.exp((WIDTH_CUT_OFF - width) * WIDTH_GAIN)), amplitude
 
 
-def _angular(direction: jax.Array, angle: jax.Array) -> jax.Array:
-    """The filters' response to a direction, Gaussian in the angle between."""
-    turn = jnp.abs((direction - angle + np.pi) % (2 * np.pi) - np.pi)
-    return jnp.exp(-turn * turn / (2 * ANGULAR_SIGMA**2))
+def _angular_gain(direction: jax.Array, angle: jax.Array) -> jax.Array:
+    """The gain of the filter oriented at `angle` in a `direction` [rad]: Gaussian in the angle between them."""
+    difference = jnp.abs((direction - angle + np.pi) % (2 * np.pi) - np.pi)
+    return jnp.exp(-difference * difference / (2 * ANGULAR_SIGMA**2))
 
 
 def _total(x: jax.Array) -> jax.Array:
     return jnp.sum(jnp.sum(x, axis=-1), axis=-1)
 
 
-def _median(x: jax.Array, frame: Frame) -> jax.Array:
-    """The median over the frame of values ≥ 0, one number per plane.
+def _median(x: jax.Array, valid_size: ValidSize) -> jax.Array:
+    """The median over the valid part of values ≥ 0, one number per plane.
 
-    By bisection of their bit patterns, which are in the order of the values:
-    on a CPU a tenth of the time of sorting.
+    Found by bisection of the values' bit patterns, which have the same order as the values. On a CPU this takes a
+    tenth of the time of sorting.
     """
     integer = jnp.int64 if x.dtype == jnp.float64 else jnp.int32
     bits = jax.lax.bitcast_convert_type(x, integer)
-    bits = jnp.where(inside(x, frame), bits, jnp.iinfo(integer).max)
-    count = lambda limit: jnp.sum(bits <= limit[..., None, None], axis=(-2, -1))
+    bits = jnp.where(valid_mask(x, valid_size), bits, jnp.iinfo(integer).max)
+    count_up_to = lambda limit: jnp.sum(bits <= limit[..., None, None], axis=(-2, -1))
 
-    def narrow(_, bounds: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+    def bisect(_, bounds: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         low, high = bounds
         middle = low + (high - low) // 2
-        enough = count(middle) > (frame.pixels - 1) // 2
+        enough = count_up_to(middle) > (valid_size.pixels - 1) // 2
         return jnp.where(enough, low, middle + 1), jnp.where(enough, middle, high)
 
     batch = x.shape[:-2]
     bounds = jnp.zeros(batch, integer), jnp.full(batch, jnp.iinfo(integer).max - 1, integer)
-    lower, _ = jax.lax.fori_loop(0, jnp.iinfo(integer).bits, narrow, bounds)
-    # Of an even number of values, the mean of the two in the middle.
-    next_one = jnp.min(jnp.where(bits > lower[..., None, None], bits, jnp.iinfo(integer).max), axis=(-2, -1))
-    upper = jnp.where(count(lower) > frame.pixels // 2, lower, next_one)
+    lower, _ = jax.lax.fori_loop(0, jnp.iinfo(integer).bits, bisect, bounds)
+    # The median of an even number of values is the mean of the two in the middle.
+    next_larger = jnp.min(jnp.where(bits > lower[..., None, None], bits, jnp.iinfo(integer).max), axis=(-2, -1))
+    upper = jnp.where(count_up_to(lower) > valid_size.pixels // 2, lower, next_larger)
     value = lambda pattern: jax.lax.bitcast_convert_type(pattern, x.dtype)
     return (value(lower) + value(upper)) / 2

@@ -1,4 +1,4 @@
-"""The metrics by name, and their values for pictures of any size."""
+"""The metrics as columns of tables, and their values for pictures of any size."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -7,6 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from edmf_jax.core.buckets import pad_to_bucket
+from edmf_jax.core.color import rgb_to_gray
+from edmf_jax.core.valid_size import ValidSize
 from edmf_jax.metrics import (
     contrast,
     exposure,
@@ -19,84 +22,99 @@ from edmf_jax.metrics import (
     truth,
     visual_information,
 )
-from edmf_jax.metrics.buckets import pad_to_bucket
-from edmf_jax.metrics.frames import Frame
-from edmf_jax.metrics.gray import rgb_to_gray
 
 
 class Metric(NamedTuple):
-    """A metric as a column of a table; `function` takes the pictures and, by keyword, their frame."""
+    """A metric as a column of a table.
+
+    Attributes:
+      name: in tables, and on the command line.
+      function: takes the pictures and, by keyword, their `valid_size`; returns one number per plane.
+      higher_is_better: False: lower is better.
+      unit: empty where there is none.
+      eager: call it outside `jit`, where it is faster: with a known size it compiles less.
+    """
 
     name: str
     function: Callable[..., jax.Array]
     higher_is_better: bool = True
     unit: str = ""
-    in_pieces: bool = False  # faster outside of `jit`, where it compiles little for a known frame
+    eager: bool = False
 
 
 def _of_fused(function: Callable) -> Callable:
-    return lambda a, b, fused, *, frame=None: function(fused, frame=frame)
+    """A metric of the fused picture alone, with the arguments of the others."""
+    return lambda a, b, fused, *, valid_size=None: function(fused, valid_size=valid_size)
 
 
 TABLE_2 = (
     Metric("EN", _of_fused(information.entropy), unit="bit"),
     Metric("MI", information.mutual_information, unit="bit"),
-    Metric("SF", _of_fused(gradient.spatial_frequency), unit="grey level"),
+    Metric("SF", _of_fused(gradient.spatial_frequency), unit="gray level"),
     Metric("VIF", visual_information.vif),
     Metric("Qabf", gradient.qabf),
     Metric("SSIM", structure.ssim),
-    Metric("AG", _of_fused(gradient.average_gradient), unit="grey level"),
+    Metric("AG", _of_fused(gradient.average_gradient), unit="gray level"),
     Metric("PSNR", fidelity.psnr, unit="dB"),
 )
-"""The eight of the paper's Table 2, in its order and in the convention of its toolbox."""
+"""The eight metrics of the paper's Table 2, in its order and with its toolbox's conventions."""
 
 FURTHER = (
     Metric("Q_MI", information.normalized_mutual_information),
     Metric("Q_Y", structure.yang_quality),
     Metric("Q_CB", contrast.chen_blum_quality),
-    Metric("Q_P", phase.phase_congruency_quality, in_pieces=True),
+    Metric("Q_P", phase.phase_congruency_quality, eager=True),
     Metric("FMI", feature.feature_mutual_information),
     Metric("MEF-SSIM", exposure.mef_ssim),
     Metric("CC", fidelity.correlation_coefficient),
     Metric("SCD", fidelity.sum_of_correlations_of_differences),
-    Metric("SD", _of_fused(fidelity.standard_deviation), unit="grey level"),
+    Metric("SD", _of_fused(fidelity.standard_deviation), unit="gray level"),
 )
-"""What the field reports besides."""
+"""Other metrics that papers on image fusion report."""
 
 TO_TRUTH = (
     Metric("PSNR", truth.psnr, unit="dB"),
     Metric("SSIM", truth.ssim),
     Metric("MS-SSIM", truth.ms_ssim),
 )
-"""Of a grey picture and its ground truth."""
+"""Metrics of a gray picture and its ground truth."""
 
 COLOR_TO_TRUTH = (Metric("ΔE2000", truth.delta_e_2000, higher_is_better=False),)
-"""Of an RGB picture and its ground truth."""
+"""Metrics of an RGB picture and its ground truth."""
 
 
 def evaluate(
     a: np.ndarray, b: np.ndarray, fused: np.ndarray, metrics: tuple[Metric, ...] = TABLE_2
 ) -> dict[str, float]:
-    """Every metric of `metrics` for one triple of 8-bit grey pictures, in their order.
+    """Every metric of `metrics` for two sources and their fused picture, in that order.
 
-    Pictures are padded to a few shapes (`buckets`), so that hundreds of sizes
-    cost about ten compiles of a few seconds; the values are those of the unpadded pictures.
+    Pictures are padded to a few shapes (`core.buckets`), so that hundreds of sizes cost about ten compiles of a few
+    seconds.  The values are those of the unpadded pictures.
 
     Args:
-      a, b, fused: uint8 `[H, W]`, one size (colour: `rgb_to_gray` first).
-      metrics: columns that take a triple, of `TABLE_2` or `FURTHER`.
+      a, b, fused: uint8 gray levels `[H, W]`, all of one size (convert color with `rgb_to_gray`).
+      metrics: of `TABLE_2` or `FURTHER`.
+
+    Returns:
+      Metric's name → value.
 
     Raises:
-      ValueError: other shapes or types, or an empty picture.
+      ValueError: another shape or type, or an empty picture.
     """
     return _evaluate({"a": a, "b": b, "fused": fused}, metrics)
 
 
 def evaluate_to_truth(image: np.ndarray, truth: np.ndarray) -> dict[str, float]:
-    """PSNR, SSIM and MS-SSIM of an 8-bit picture and its ground truth; for RGB `[H, W, 3]`, of their grey, and ΔE 2000.
+    """PSNR, SSIM and MS-SSIM of a picture and its ground truth; for RGB those of their gray levels, and ΔE 2000.
+
+    Args:
+      image, truth: uint8, both `[H, W]` or both RGB `[H, W, 3]`.
+
+    Returns:
+      Metric's name → value.
 
     Raises:
-      ValueError: other shapes or types, or an empty picture.
+      ValueError: another shape or type, or an empty picture.
     """
     pictures = {"image": image, "truth": truth}
     if image.ndim == 2:
@@ -108,26 +126,35 @@ def evaluate_to_truth(image: np.ndarray, truth: np.ndarray) -> dict[str, float]:
 def _evaluate(
     pictures: dict[str, np.ndarray], metrics: tuple[Metric, ...], channels: tuple[int, ...] = ()
 ) -> dict[str, float]:
+    """The metrics of pictures given by their argument's name, `[H, W]` or with `channels` as a third axis."""
     shape = next(iter(pictures.values())).shape
     for name, picture in pictures.items():
         if picture.dtype != np.uint8 or picture.shape != shape or picture.shape[2:] != channels or picture.ndim < 2:
             raise ValueError(
-                f"the pictures must be uint8 {('[H, W]' if not channels else '[H, W, 3]')} of one size, "
-                f"got {name} of {picture.dtype} {picture.shape}, the first of {shape}; rgb_to_gray makes grey of RGB"
+                f"pictures must be uint8 {('[H, W]' if not channels else '[H, W, 3]')} of one size; got "
+                f"{name} of {picture.dtype} {picture.shape}, and a first one of {shape}; rgb_to_gray converts RGB to "
+                "gray"
             )
-    stack, frame = pad_to_bucket(np.stack(list(pictures.values())))
-    together = tuple(m for m in metrics if not m.in_pieces)
-    values = dict(zip([m.name for m in together], evaluate_padded(stack, frame, together).tolist())) if together else {}
-    values |= {m.name: float(m.function(*stack, frame=frame)) for m in metrics if m.in_pieces}
+    stack, valid_size = pad_to_bucket(np.stack(list(pictures.values())))
+    jitted = tuple(m for m in metrics if not m.eager)
+    row = evaluate_padded(stack, valid_size, jitted).tolist() if jitted else []
+    values = dict(zip([m.name for m in jitted], row))
+    values |= {m.name: float(m.function(*stack, valid_size=valid_size)) for m in metrics if m.eager}
     return {m.name: values[m.name] for m in metrics}
 
 
-def _evaluate_padded(stack: jax.Array, frame: Frame, metrics: tuple[Metric, ...] = TABLE_2) -> jax.Array:
-    """The metrics of padded pictures `[pictures, H, W]` (source A, source B, fused), one number each.
+def _evaluate_padded(stack: jax.Array, valid_size: ValidSize, metrics: tuple[Metric, ...] = TABLE_2) -> jax.Array:
+    """The metrics of padded pictures, jitted: compiled once per shape of `stack`, whatever the valid size.
 
-    Jitted; compiled once per shape of `stack`, whatever the frame.
+    Args:
+      stack: the pictures that `metrics` take, in order, `[pictures, H, W]` (source A, source B, fused).
+      valid_size: their true size, a pair of integers.
+      metrics: what to compute.
+
+    Returns:
+      One number per metric, `[metrics]`.
     """
-    return jnp.stack([m.function(*stack, frame=frame) for m in metrics])
+    return jnp.stack([m.function(*stack, valid_size=valid_size) for m in metrics])
 
 
 evaluate_padded = jax.jit(_evaluate_padded, static_argnames="metrics")

@@ -1,9 +1,9 @@
-"""One blur for both shots: what a tile shows is compared at the blur of the shot that is out of focus there.
+"""Equal blur for both shots: a tile is compared at the blur of the shot that is out of focus there.
 
-Defocus moves no correlation peak by itself, but content that one shot shows sharp and
-the other one blurred agrees so badly that a tile of 64 px is off by half a pixel.  So each shot is blurred by a
-few Gaussians, in linear light as a lens does it, and each tile takes the one that makes both shots alike:
-the same content blurred alike is off by a few hundredths.
+Defocus by itself moves no correlation peak, but content that is sharp in one shot and
+blurred in the other correlates so badly that a tile of 64 px is off by half a pixel.  So each shot is blurred by a
+few Gaussians, in linear light as a lens does it, and each tile uses the one that makes both shots most alike:
+equally blurred content is off by a few hundredths of a pixel.
 """
 
 import dataclasses
@@ -16,56 +16,59 @@ import numpy as np
 from edmf_jax.registration import planes
 
 SIGMAS_PX = (0.8, 1.2, 1.7, 2.4, 3.4, 4.8, 6.8, 9.6)
-"""Standard deviations; beyond them nothing is left of what the band-pass lets through."""
+"""Standard deviations of the Gaussians; more blur would leave nothing of the band that tiles are correlated in."""
 BLURS = tuple(sign * sigma for sigma in SIGMAS_PX for sign in (1, -1))
-"""What a tile may take: its standard deviation, positive for the reference's, negative for the moving picture's."""
+"""The candidates for a tile, standard deviations in px: positive blurs the reference, negative the moving picture."""
 _BLACK = 4 / 255
-_BLACK_RIM_PX = 4  # interpolation and JPEG darken what lies beside a black edge
+_BLACK_MARGIN_PX = 4  # interpolation and JPEG darken the pixels next to a black border
 
 
 @dataclasses.dataclass(frozen=True)
-class Bank:
-    """A shot's luma `[H, W]` in [0, 1], and what is made of it when it is asked for, once."""
+class BlurCache:
+    """A shot's luma `[H, W]` in [0, 1], and planes derived from it, each computed once, when first used."""
 
     luma: np.ndarray
 
     @functools.cached_property
-    def known(self) -> np.ndarray:
-        """float32 `[H, W]`: 0 in black edges, which an earlier registration left, and next to them; 1 elsewhere."""
-        # Noise and JPEG leave single levels in a black edge, which a mean over a few pixels takes out.
+    def valid(self) -> np.ndarray:
+        """float32 `[H, W]`: 0 in black borders, which an earlier registration left, and within 4 px of them; else 1."""
+        # Noise and JPEG leave a few brighter pixels in a black border, which the mean over 3 × 3 px removes.
         black = np.pad((cv2.blur(self.luma, (3, 3)) < _BLACK).astype(np.uint8), 1, constant_values=1)
         _, parts = cv2.connectedComponents(black, connectivity=4)
-        outside = (parts == parts[0, 0])[1:-1, 1:-1].astype(np.uint8)
-        return np.float32(cv2.dilate(outside, np.ones((2 * _BLACK_RIM_PX + 1,) * 2)) == 0)
+        border = (parts == parts[0, 0])[1:-1, 1:-1].astype(np.uint8)
+        return np.float32(cv2.dilate(border, np.ones((2 * _BLACK_MARGIN_PX + 1,) * 2)) == 0)
 
     @functools.cached_property
-    def _light(self) -> np.ndarray:
-        """About linear; black edges continued from beside them, where they would be edges of the content."""
+    def _linear(self) -> np.ndarray:
+        """Approximately linear light; black borders take the nearest valid value, so that they make no edge."""
         luma = self.luma
-        if not self.known.all() and self.known.any():
-            _, nearest = cv2.distanceTransformWithLabels(np.uint8(1 - self.known), cv2.DIST_L2, 3,
+        if not self.valid.all() and self.valid.any():
+            _, nearest = cv2.distanceTransformWithLabels(np.uint8(1 - self.valid), cv2.DIST_L2, 3,
                                                          labelType=cv2.DIST_LABEL_PIXEL)
-            known = self.known > 0
+            valid = self.valid > 0
             values = np.zeros(nearest.max() + 1, np.float32)
-            values[nearest[known]] = luma[known]
+            values[nearest[valid]] = luma[valid]
             luma = values[nearest]
-        return np.square(luma)  # a square, for roots are cheap; gamma 2.2 is no better
+        return np.square(luma)  # gamma 2: its inverse is a fast square root, and 2.2 gives no better result
 
     @functools.cached_property
     def _bands(self) -> dict[float, np.ndarray]:
         return {}
 
     def band(self, sigma_px: float) -> np.ndarray:
-        """`planes.band_plane` of the logarithm at that blur."""
+        """`planes.bandpass_plane` of the shot blurred by `sigma_px`; 0 is no blur."""
         if sigma_px not in self._bands:
-            light = planes.soft(self._light, sigma_px) if sigma_px else self._light
-            self._bands[sigma_px] = planes.band_plane(planes.log_plane(np.sqrt(np.maximum(light, 0))))
+            linear = planes.gaussian_blur(self._linear, sigma_px) if sigma_px else self._linear
+            self._bands[sigma_px] = planes.bandpass_plane(planes.log_plane(np.sqrt(np.maximum(linear, 0))))
         return self._bands[sigma_px]
 
 
+def rescale_blurs(blurs: Sequence[float], factor: float) -> list[float]:
+    """The candidates for a picture larger by `factor`: those of `BLURS` nearest to `factor`·`blurs`, and neighbors.
 
-def scaled(blurs: Sequence[float], factor: float) -> list[float]:
-    """Those of `BLURS` that some on a copy come near to on a picture larger by `factor`, their neighbours included."""
+    Args:
+      blurs: those that tiles chose on the smaller copy.
+    """
     nearest = lambda sigma: int(np.abs(np.log(np.array(SIGMAS_PX) / sigma)).argmin())
     near = {(np.sign(blur), nearest(factor * abs(blur)) + step) for blur in blurs for step in (-1, 0, 1)}
     return [sign * sigma for k, sigma in enumerate(SIGMAS_PX) for sign in (1, -1) if (sign, k) in near]

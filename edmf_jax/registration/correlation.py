@@ -1,52 +1,64 @@
-"""Where two stacks of tiles agree best: normalised cross-correlation, its peak, and how sharp that is."""
+"""Normalized cross-correlation of tiles: the shift at its peak, and how sharp the peak is."""
 
 import numpy as np
 
-NOISE = 0.004  # log units after the band-pass: a tile with less in it is flat
+NOISE_FLOOR = 0.004
+"""Standard deviation of a band-passed tile, log units, below which it counts as flat."""
 
 
-def window(size: int) -> np.ndarray:
-    """Hann's, of sum 1."""
+def hann_window(size: int) -> np.ndarray:
+    """The two-dimensional Hann window `[size, size]`, float32, scaled to a sum of 1."""
     hann = np.hanning(size + 2)[1:-1]
     product = np.outer(hann, hann)
     return (product / product.sum()).astype(np.float32)
 
 
-def correlate(a: np.ndarray, b: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Shifts, information, peaks and correlations at no shift of tiles `[T, S, S]`, S ≥ 4·reach.
+def correlate(a: np.ndarray, b: np.ndarray, max_shift: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The shift from each tile of `a` to its counterpart in `b`.
 
-    The peak is that of the parabola through its nine neighbours, biased a little towards whole
-    pixels; by warping again with what was found the remaining shift, and with it the bias, goes to zero.
+    The sub-pixel peak is that of the parabola through its nine neighbors, which is biased a little toward whole
+    pixels.  Warping with the result and correlating again brings the remaining shift, and with it the bias, to zero.
+
+    Args:
+      a, b: tiles `[T, S, S]`, S ≥ 4·`max_shift`.
+      max_shift: the largest shift searched for in each direction, px.
+
+    Returns:
+      Shifts (x, y) `[T, 2]`, px; information matrices `[T, 2, 2]`, 1/px² (the inverse of the shift's covariance, up to
+      one factor for all tiles); the correlation at the peak `[T]`, 0…1.
     """
     size = a.shape[-1]
-    weight = window(size)
-    centred = [(x - (x * weight).sum((1, 2), keepdims=True)) * np.sqrt(weight) for x in (a, b)]
-    energies = [(x * x).sum((1, 2)) + NOISE**2 for x in centred]
-    spectrum = np.conj(np.fft.rfft2(centred[0])) * np.fft.rfft2(centred[1])
-    span = np.arange(-reach - 1, reach + 2) % size
-    surface = np.fft.irfft2(spectrum, s=(size, size))[:, span][:, :, span]
+    weight = hann_window(size)
+    centered = [(x - (x * weight).sum((1, 2), keepdims=True)) * np.sqrt(weight) for x in (a, b)]
+    energies = [(x * x).sum((1, 2)) + NOISE_FLOOR**2 for x in centered]
+    spectrum = np.conj(np.fft.rfft2(centered[0])) * np.fft.rfft2(centered[1])
+    lags = np.arange(-max_shift - 1, max_shift + 2) % size
+    surface = np.fft.irfft2(spectrum, s=(size, size))[:, lags][:, :, lags]
     surface = surface / np.sqrt(energies[0] * energies[1])[:, None, None]
     inner = surface[:, 1:-1, 1:-1].reshape(len(a), -1)
-    rows, columns = np.divmod(inner.argmax(1), 2 * reach + 1)
-    every = np.arange(len(a))
-    near = lambda dy, dx: surface[every, rows + 1 + dy, columns + 1 + dx]
-    offset, information, peaks = _parabola(near)
-    shifts = np.stack([columns - reach, rows - reach], -1) + offset
-    return shifts, information, peaks, surface[:, reach + 1, reach + 1]
+    rows, columns = np.divmod(inner.argmax(1), 2 * max_shift + 1)
+    tiles = np.arange(len(a))
+    at_peak = lambda dy, dx: surface[tiles, rows + 1 + dy, columns + 1 + dx]
+    offset, information, peaks = _fit_parabola(at_peak)
+    shifts = np.stack([columns - max_shift, rows - max_shift], -1) + offset
+    return shifts, information, peaks
 
 
-def _parabola(near) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Offset of the peak from the middle sample, −1…1, its information matrix, and its height."""
-    middle = near(0, 0)
-    x, y = (near(0, 1) - near(0, -1)) / 2, (near(1, 0) - near(-1, 0)) / 2
-    xx, yy = near(0, 1) + near(0, -1) - 2 * middle, near(1, 0) + near(-1, 0) - 2 * middle
-    xy = (near(1, 1) + near(-1, -1) - near(1, -1) - near(-1, 1)) / 4
+def _fit_parabola(sample) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Offset of the peak from the middle sample, −1…1 px, its information matrix, and its height.
+
+    `sample(dy, dx)` is the correlation `[T]` at that distance, −1…1 px, from the highest sample.
+    """
+    middle = sample(0, 0)
+    x, y = (sample(0, 1) - sample(0, -1)) / 2, (sample(1, 0) - sample(-1, 0)) / 2
+    xx, yy = sample(0, 1) + sample(0, -1) - 2 * middle, sample(1, 0) + sample(-1, 0) - 2 * middle
+    xy = (sample(1, 1) + sample(-1, -1) - sample(1, -1) - sample(-1, 1)) / 4
     curvature = -np.stack([np.stack([xx, xy], -1), np.stack([xy, yy], -1)], -2)
     values, vectors = np.linalg.eigh(curvature)
-    values = np.maximum(values, 1e-4)  # flat in a direction, or a saddle at the rim of the reach
+    values = np.maximum(values, 1e-4)  # flat in a direction, or a saddle at the border of the search range
     along = np.einsum("tji,tj->ti", vectors, np.stack([x, y], -1)) / values
     offset = np.einsum("tij,tj->ti", vectors, np.clip(along, -1, 1))
     peaks = np.clip(middle, 0, 1)
     # −N/2·log(1 − ρ²), the log-likelihood of a correlation of N samples, has this curvature at its peak, up to N.
-    strength = values * (peaks / (1.05 - peaks**2))[:, None]
-    return offset, np.einsum("tij,tj,tkj->tik", vectors, strength, vectors), peaks
+    precision = values * (peaks / (1.05 - peaks**2))[:, None]
+    return offset, np.einsum("tij,tj,tkj->tik", vectors, precision, vectors), peaks

@@ -1,107 +1,125 @@
-"""The planes that a picture is registered on: luma, its reduced copies, and two that exposure hardly changes.
+"""The planes that pictures are registered on: luma, smaller copies of it, and planes that exposure barely affects.
 
-A picture is RGB `[H, W, 3]` or grey `[H, W]`: uint8, uint16, or floating point in
-[0, 1].  A plane is float32 `[H, W]`.  Positions are (x, y) in px with integers at
-pixel centres, as in OpenCV, so the picture covers −0.5 … W − 0.5.
+A picture is RGB `[H, W, 3]` or gray `[H, W]`: uint8, uint16, or floating point in
+[0, 1].  A plane is float32 `[H, W]` unless said otherwise.  Positions are (x, y) in px with integers at
+pixel centers, as in OpenCV, so a picture covers −0.5 … W − 0.5.
 """
 
 import cv2
 import numpy as np
 
-_LUMA = (0.299, 0.587, 0.114)  # BT.601
-# Keeps the logarithm of the darkest levels, where noise and quantisation rule, from dominating the rest.
-_DARK = 0.03
-_LOCAL_PX = 24.0  # the neighbourhood in which gradients are compared with each other
-_SLOPE_FLOOR = 0.004  # log units per px; below it a slope is noise, and stays small
-_CONTRAST_FLOOR = 1e-3  # variance in log units that counts as flat
-_SLOPE_RANGE = 3.0  # times the local root mean square, at level 255
+from edmf_jax.core.color import luma
+
+# Added to luma before the logarithm: otherwise noise and quantization of the darkest levels would dominate.
+_LOG_OFFSET = 0.03
+_NEIGHBORHOOD_PX = 24.0  # standard deviation of the Gaussian window that gradients are normalized over
+_GRADIENT_FLOOR = 0.004  # log units per px; a gradient below it is noise, and stays small
+_VARIANCE_FLOOR = 1e-3  # of the logarithm; a neighborhood below it is flat
+_MAX_RATIO = 3.0  # ratio to the neighborhood's root mean square that becomes level 255
 
 
 def luma_plane(image: np.ndarray) -> np.ndarray:
     """BT.601 luma of a picture as a float32 plane in [0, 1].
 
     Raises:
-      ValueError: not a picture as this module describes it, or a number in it is not finite.
+      ValueError: not a picture as this module describes it, or it holds inf or NaN.
     """
     image = np.asarray(image)
     if not (image.ndim == 2 or image.shape[2:] == (3,)) or min(image.shape[:2]) < 1:
         raise ValueError(f"a picture to register is [H, W] or [H, W, 3], got {image.shape}")
     if image.dtype in (np.uint8, np.uint16):
-        top = np.iinfo(image.dtype).max
+        white = np.iinfo(image.dtype).max
     elif np.issubdtype(image.dtype, np.floating):
-        top = 1
+        white = 1
         if not np.isfinite(image).all():
             raise ValueError(f"a picture to register must be finite, got {image.dtype} {image.shape} with inf or NaN")
     else:
         raise ValueError(f"a picture to register is uint8, uint16 or floating point, got {image.dtype}")
-    plane = image.astype(np.float32) @ np.float32(_LUMA) if image.ndim == 3 else image.astype(np.float32)
-    return np.clip(plane / np.float32(top), 0, 1)
+    plane = image.astype(np.float32)
+    plane = luma(plane) if image.ndim == 3 else plane
+    return np.clip(plane / np.float32(white), 0, 1)
 
 
-def reduction(shape: tuple[int, ...], most_px: float) -> float:
-    """The factor ≤ 1 on both sides that brings a picture of `shape` to `most_px` pixels or fewer."""
-    return min(1.0, float(np.sqrt(most_px / (shape[0] * shape[1]))))
+def reduction_factor(shape: tuple[int, ...], max_pixels: float) -> float:
+    """The factor ≤ 1 on both sides that brings a picture of `shape` to `max_pixels` pixels or fewer."""
+    return min(1.0, float(np.sqrt(max_pixels / (shape[0] * shape[1]))))
 
 
 def reduce_plane(plane: np.ndarray, factor: float) -> tuple[np.ndarray, np.ndarray]:
     """A copy smaller by about `factor`, and the 3×3 matrix from positions in `plane` to positions in the copy."""
-    height, width = plane.shape
-    size = max(1, round(width * factor)), max(1, round(height * factor))
-    x, y = size[0] / width, size[1] / height
-    matrix = np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]])
     if factor >= 1:
         return plane, np.eye(3)
-    return cv2.resize(plane, size, interpolation=cv2.INTER_AREA), matrix
+    height, width = reduced_shape(plane.shape, factor)
+    small = cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA)
+    return small, scaling_matrix(plane.shape, (height, width))
 
 
-def log_plane(luma: np.ndarray) -> np.ndarray:
-    """log(luma + 0.03): gain becomes an offset and gamma nearly a factor, which correlation ignores."""
-    return np.log(luma + np.float32(_DARK))
+def reduced_shape(shape: tuple[int, ...], factor: float) -> tuple[int, int]:
+    """Height and width of a picture of `shape` after a reduction by about `factor`."""
+    height, width = (max(1, round(side * factor)) for side in shape[:2])
+    return height, width
 
 
-def slope_plane(luma: np.ndarray, blur_px: float) -> np.ndarray:
-    """What SIFT looks at, uint8: gradient magnitude of the logarithm, relative to that of the neighbourhood.
+def scaling_matrix(source: tuple[int, ...], target: tuple[int, ...]) -> np.ndarray:
+    """The 3×3 matrix from positions in a picture of shape `source` to positions in its copy resized to `target`."""
+    y, x = (target[i] / source[i] for i in (0, 1))
+    return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]])
 
-    `blur_px` is the standard deviation of the Gaussian before the gradient: about
-    what defocus does to the sharper shot, so that both show much the same.  Dividing by the local root mean square
-    takes out what gamma and contrast change.
+
+def log_plane(plane: np.ndarray) -> np.ndarray:
+    """log(luma + 0.03).  A gain becomes an offset and a gamma nearly a factor; correlation is invariant to both."""
+    return np.log(plane + np.float32(_LOG_OFFSET))
+
+
+def gradient_plane(plane: np.ndarray, blur_px: float) -> np.ndarray:
+    """The input of SIFT, uint8: gradient magnitude of the log luma, relative to its local root mean square.
+
+    The division removes changes of gamma and contrast.
+
+    Args:
+      plane: luma in [0, 1].
+      blur_px: standard deviation of the Gaussian before the gradient.  About as much as defocus blurs, so that the
+        sharp and the blurred shot look alike.
     """
-    smooth = cv2.GaussianBlur(log_plane(luma), (0, 0), blur_px)
+    smooth = cv2.GaussianBlur(log_plane(plane), (0, 0), blur_px)
     x = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, scale=1 / 8)
     y = cv2.Sobel(smooth, cv2.CV_32F, 0, 1, scale=1 / 8)
     energy = x * x + y * y
-    around = np.sqrt(np.maximum(cv2.GaussianBlur(energy, (0, 0), _LOCAL_PX), 0))
-    relative = np.sqrt(energy) / (around + np.float32(_SLOPE_FLOOR))
-    return np.uint8(np.clip(relative * np.float32(255 / _SLOPE_RANGE), 0, 255))
+    local_rms = np.sqrt(np.maximum(cv2.GaussianBlur(energy, (0, 0), _NEIGHBORHOOD_PX), 0))
+    relative = np.sqrt(energy) / (local_rms + np.float32(_GRADIENT_FLOOR))
+    return np.uint8(np.clip(relative * np.float32(255 / _MAX_RATIO), 0, 255))
 
 
-def contrast_plane(luma: np.ndarray, blur_px: float = 0.0) -> np.ndarray:
-    """A second look for pictures with few features, uint8: the logarithm relative to its neighbourhood's scatter.
+def contrast_plane(plane: np.ndarray, blur_px: float = 0.0) -> np.ndarray:
+    """A second input of SIFT, for pictures with few features, uint8: the log luma's local z-score.
 
-    `blur_px` is the standard deviation of a Gaussian before all, in about linear light, as defocus is.
+    Args:
+      plane: luma in [0, 1].
+      blur_px: standard deviation of a Gaussian before all else, in approximately linear light, as defocus is; 0: none.
     """
     if blur_px:
-        luma = np.sqrt(soft(luma * luma, blur_px))
-    log = log_plane(luma)
-    mean = cv2.GaussianBlur(log, (0, 0), _LOCAL_PX / 2)
-    scatter = np.sqrt(np.maximum(cv2.GaussianBlur(log * log, (0, 0), _LOCAL_PX / 2) - mean * mean, 0) + _CONTRAST_FLOOR)
-    return np.uint8(np.clip(((log - mean) / scatter + _SLOPE_RANGE) * np.float32(255 / (2 * _SLOPE_RANGE)), 0, 255))
+        plane = np.sqrt(gaussian_blur(plane * plane, blur_px))
+    log = log_plane(plane)
+    mean = cv2.GaussianBlur(log, (0, 0), _NEIGHBORHOOD_PX / 2)
+    variance = np.maximum(cv2.GaussianBlur(log * log, (0, 0), _NEIGHBORHOOD_PX / 2) - mean * mean, 0)
+    score = (log - mean) / np.sqrt(variance + _VARIANCE_FLOOR)
+    return np.uint8(np.clip((score + _MAX_RATIO) * np.float32(255 / (2 * _MAX_RATIO)), 0, 255))
 
 
-def soft(plane: np.ndarray, sigma_px: float) -> np.ndarray:
-    """A Gaussian blur; wide ones by way of half the size, at a fraction of the time and a thousandth off."""
+def gaussian_blur(plane: np.ndarray, sigma_px: float) -> np.ndarray:
+    """A Gaussian blur.  From 3 px on it works at half the size: a fraction of the time, within 0.001 of the result."""
     if sigma_px < 3 or min(plane.shape) < 16:
         return cv2.GaussianBlur(plane, (0, 0), sigma_px)
     height, width = plane.shape
     half = cv2.resize(plane, (-(-width // 2), -(-height // 2)), interpolation=cv2.INTER_AREA)
-    # Area-averaging by two and interpolation back blur by about 0.6 px themselves.
-    half = soft(half, float(np.sqrt(sigma_px**2 - 0.36)) / 2)
+    # Area-averaging by two and interpolating back blur by about 0.6 px themselves.
+    half = gaussian_blur(half, float(np.sqrt(sigma_px**2 - 0.36)) / 2)
     return cv2.resize(half, (width, height), interpolation=cv2.INTER_LINEAR)
 
 
-def band_plane(log_luma: np.ndarray, fine_px: float = 1.2, coarse_px: float = 8.0) -> np.ndarray:
-    """Difference of two Gaussians of the logarithm: what is correlated tile by tile; noise and light fall-off removed.
+def bandpass_plane(log_luma: np.ndarray, fine_px: float = 1.2, coarse_px: float = 8.0) -> np.ndarray:
+    """Difference of two Gaussians of the log luma, which tiles are correlated on: no noise, no light fall-off.
 
     Defocus is symmetric, so it lowers a correlation peak without moving it.
     """
-    return cv2.GaussianBlur(log_luma, (0, 0), fine_px) - soft(log_luma, coarse_px)
+    return cv2.GaussianBlur(log_luma, (0, 0), fine_px) - gaussian_blur(log_luma, coarse_px)

@@ -1,11 +1,11 @@
-"""Similarities, affine maps and homographies by where they send corners of the unit square.
+"""Similarities, affine maps and homographies, parameterized by the images of corners of the unit square.
 
 The control points are (0, 0), (1, 1) for a similarity; (0, 0), (1, 0), (0, 1) for an
 affine map; (0, 0), (1, 0), (1, 1), (0, 1) for a homography.  Their images are the
-parameters: all of them lengths of one size, which suits a swarm, and free of
-constraints.  Reference positions are brought into the unit square by `unit_matrix`.
+parameters: lengths of similar size without constraints, which suits a particle
+swarm.  `unit_matrix` brings positions in the reference into the unit square.
 
-Functions with `xp` work on NumPy and on jax.numpy arrays alike, leading axes are batch axes.
+Functions with `xp` take NumPy and jax.numpy arrays alike; leading axes are batch axes.
 """
 
 from types import ModuleType
@@ -15,23 +15,24 @@ import numpy as np
 
 Array = Any  # np.ndarray or jax.Array
 
-CONTROLS = {
+CONTROL_POINTS = {
     "similarity": np.array([[0.0, 0], [1, 1]]),
     "affine": np.array([[0.0, 0], [1, 0], [0, 1]]),
     "homography": np.array([[0.0, 0], [1, 0], [1, 1], [0, 1]]),
 }
+"""Model → its control points `[K, 2]`."""
 
 
 def check_model(model: str) -> None:
-    """Raises ValueError where `model` is none of the three."""
-    if model not in CONTROLS:
-        raise ValueError(f"model must be one of {', '.join(CONTROLS)}, got {model!r}")
+    """Raises ValueError if `model` is none of the three."""
+    if model not in CONTROL_POINTS:
+        raise ValueError(f"model must be one of {', '.join(CONTROL_POINTS)}, got {model!r}")
 
 
 def from_controls(controls: Array, xp: ModuleType = np) -> Array:
-    """Matrices `[..., 3, 3]` that send the control points to `controls`, `[..., 2 | 3 | 4, 2]`.
+    """Matrices `[..., 3, 3]` that map the control points to `controls`, `[..., 2 | 3 | 4, 2]`.
 
-    The number of control points says which model.  For four it is the closed form of the map from the unit square
+    The number of control points decides the model.  For four it is the closed form of the map from the unit square
     to a quadrilateral (Heckbert 1989, Fundamentals of Texture Mapping and Image Warping, section 2.2.3).
     """
     p = [controls[..., i, :] for i in range(controls.shape[-2])]
@@ -58,10 +59,13 @@ def from_controls(controls: Array, xp: ModuleType = np) -> Array:
 
 
 def project(matrices: Array, points: Array, xp: ModuleType = np) -> Array:
-    """Where `matrices` `[..., 3, 3]` send `points` `[N, 2]`: `[..., N, 2]`; behind the horizon is far away."""
+    """Maps `points` `[N, 2]` by `matrices` `[..., 3, 3]`: `[..., N, 2]`.
+
+    Points on or behind the horizon (w ≤ 1e-6) are divided by 1e-6: they land far away instead of at infinity.
+    """
     x, y = points[..., 0], points[..., 1]
     m = lambda i, j: matrices[..., i, j, None]
-    # One batch axis of matrices against the axis of points, spelled out for strict rank promotion.
+    # The matrices' batch axes are added explicitly, for strict rank promotion.
     x, y = (v.reshape((1,) * (matrices.ndim - 2) + v.shape) for v in (x, y))
     w = m(2, 0) * x + m(2, 1) * y + m(2, 2)
     w = xp.where(w > 1e-6, w, 1e-6)
@@ -69,42 +73,50 @@ def project(matrices: Array, points: Array, xp: ModuleType = np) -> Array:
 
 
 def unit_matrix(shape: tuple[int, ...]) -> np.ndarray:
-    """From positions in a picture of `shape` to the unit square: the longer side becomes 1, shapes stay as they are."""
+    """The 3×3 matrix from px in a picture of `shape` to the unit square: the longer side becomes 1, aspect is kept."""
     scale = 1 / max(*shape[:2], 2)
     return np.array([[scale, 0, scale / 2], [0, scale, scale / 2], [0, 0, 1.0]])
 
 
-def normalised(matrix: np.ndarray) -> np.ndarray:
-    """The same map with 1 in the lower right corner, float64."""
+def normalize(matrix: np.ndarray) -> np.ndarray:
+    """The same map, float64, with 1 in the lower right corner."""
     matrix = np.asarray(matrix, np.float64)
     return matrix / matrix[2, 2]
 
 
 def corners(shape: tuple[int, ...]) -> np.ndarray:
-    """The four outer corners of a picture, `[4, 2]`, clockwise from the top left."""
+    """The four outer corners of a picture, (x, y) px `[4, 2]`, clockwise from the top left."""
     height, width = shape[:2]
     return np.array([[0, 0], [width, 0], [width, height], [0, height]]) - 0.5
 
 
 def corner_errors(matrix: np.ndarray, truth: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """How far apart two maps send each corner of the reference, `[4]`, px of the moving picture."""
+    """Distance between the images of each corner of a reference of `shape` under two maps, `[4]`, px."""
     return np.linalg.norm(project(matrix, corners(shape)) - project(truth, corners(shape)), axis=-1)
 
 
 def overlap(matrix: np.ndarray, reference: tuple[int, ...], moving: tuple[int, ...], steps: int = 64) -> float:
-    """The share of the reference, [0, 1], that the moving picture covers; counted on `steps`² points."""
-    across = (np.arange(steps) + 0.5) / steps
-    x, y = np.meshgrid(across * reference[1] - 0.5, across * reference[0] - 0.5)
-    found = project(matrix, np.stack([x.ravel(), y.ravel()], -1))
-    inside = (found >= -0.5) & (found <= np.array([moving[1], moving[0]]) - 0.5)
+    """The share of the reference that the moving picture covers, [0, 1], counted on a grid of `steps`² points.
+
+    Args:
+      matrix: 3×3, reference px → moving px.
+      reference, moving: the shapes of the two pictures.
+    """
+    grid = (np.arange(steps) + 0.5) / steps
+    x, y = np.meshgrid(grid * reference[1] - 0.5, grid * reference[0] - 0.5)
+    mapped = project(matrix, np.stack([x.ravel(), y.ravel()], -1))
+    inside = (mapped >= -0.5) & (mapped <= np.array([moving[1], moving[0]]) - 0.5)
     return float(inside.all(-1).mean())
 
 
 def stretch(matrix: np.ndarray, shape: tuple[int, ...]) -> tuple[float, float]:
-    """The smallest and the largest factor on lengths over the picture's corners and middle; negative: mirrored."""
-    middle = corners(shape).mean(0)
+    """The smallest and the largest factor on lengths, at the corners and the center of a picture of `shape`.
+
+    They are singular values of the map's Jacobian; a negative smallest factor means a mirrored picture.
+    """
+    center = corners(shape).mean(0)
     smallest, largest = np.inf, 0.0
-    for point in [middle, *corners(shape)]:
+    for point in [center, *corners(shape)]:
         near = project(matrix, point + np.array([[0.0, 0], [1, 0], [0, 1]]))
         jacobian = np.stack([near[1] - near[0], near[2] - near[0]], -1)
         values = np.linalg.svd(jacobian, compute_uv=False)

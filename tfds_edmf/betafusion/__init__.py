@@ -1,1 +1,1 @@
-"""TFDS builder of `betafusion`."""
+"""The TFDS builder of `betafusion`, in `betafusion_dataset_builder`."""

@@ -1,26 +1,26 @@
-"""BetaFusion (Liu et al., https://github.com/hbin-cqupt/BetaFusion), for TFDS."""
+"""TFDS builder of BetaFusion (Liu et al. 2024, https://github.com/hbin-cqupt/BetaFusion)."""
 
 from typing import ClassVar
 
-from tfds_edmf.folders.builder import Config, FolderBuilder
-from tfds_edmf.folders.layout import Layout
+from tfds_edmf.folders.builder import FolderBuilder, FolderConfig
+from tfds_edmf.folders.layout import FolderLayout
 
 
 class Builder(FolderBuilder):
     """BetaFusion: 20 registered pairs from a Sony ILCE6000, each with a focus mask.
 
-    Files `BetaFusion-01-A.jpg`, `BetaFusion-01-B.jpg` and the mask `BetaFusion-01-M.png`, which
-    is the feature `mask`, one channel, values as published. No ground truth. The raw shots that
-    the authors offer elsewhere are named otherwise and not read.
+    Files: `BetaFusion-01-A.jpg`, `BetaFusion-01-B.jpg` and the mask `BetaFusion-01-M.png`, which
+    becomes the feature `mask`, one channel, with the published values. There is no ground truth.
+    The raw shots that the authors offer elsewhere have other names and are not read.
 
     No terms of use were found with the data: ask the authors before publishing any of it.
     """
 
     BUILDER_CONFIGS: ClassVar = [
-        Config(
+        FolderConfig(
             name="pairs",
             description="The 20 pairs with their focus masks.",
-            layout=Layout(
+            layout=FolderLayout(
                 "BetaFusion",
                 {"a": "BetaFusion-{n}-A.jpg", "b": "BetaFusion-{n}-B.jpg", "mask": "BetaFusion-{n}-M.png"},
                 published=20,

@@ -1,55 +1,130 @@
-"""Finds the published files: named by the user, in TFDS's manual_dir, or downloaded."""
+"""Finds the published files of EDMF: named by the user, in TFDS's manual_dir, or downloaded."""
 
+import contextlib
 import os
 import pathlib
+import re
 import threading
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from tfds_edmf.edmf import source as source_lib
+from tfds_edmf.sources import Source, SourceError, ZipSource, manual_dir, open_source
 
 COMMIT = "6a2585e9d14f86392a42dc73ef5962306f23c6b0"
 HOMEPAGE = "https://github.com/stywmy/EDMF"
 ARCHIVE_URL = f"{HOMEPAGE}/archive/{COMMIT}.zip"
-PROBE_SECONDS = 5  # to answer whether the network is there; TFDS alone retries for 206 s
+PROBE_SECONDS = 5  # time limit for the test whether the network works; TFDS alone would retry for 206 s
 
-_YES, _NO = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
+SOURCE_FOLDERS = ("Source_A", "Source_B")
+_ZIP_PREFIX = re.compile(r"(?P<prefix>(?:.*/)?)Source_[AB]/")
 
 
 class Found(NamedTuple):
-    """The published files: where they can be read, and where they came from, for the record."""
+    """The published files: the path to read, and the path or address they came from, for the record."""
 
     root: pathlib.Path
     origin: str
 
 
-def allow_missing_from_environment() -> bool:
-    """The environment variable EDMF_ALLOW_MISSING, off where it isn't set."""
-    value = os.environ.get("EDMF_ALLOW_MISSING", "").strip().lower()
-    if value not in _YES + _NO:
-        raise ValueError(f"EDMF_ALLOW_MISSING={value!r}: say 1 or 0")
-    return value in _YES
-
-
 def find(source: str | os.PathLike | None, dl_manager) -> Found:
-    """The user's copy, else one in manual_dir, else the pinned commit's archive, downloaded."""
+    """The user's copy (`source`, then EDMF_DIR), else one in manual_dir, else the pinned commit's archive, downloaded.
+
+    Raises:
+      FileNotFoundError: no copy was found, and the archive cannot be downloaded.
+      SourceError: several copies were found in one place.
+    """
     for value, argument in ((source, "source"), (os.environ.get("EDMF_DIR"), "EDMF_DIR")):
         if value:
-            root = source_lib.resolve(value, argument)
+            root = resolve(value, argument)
             return Found(root, str(root))
-    if root := _in_manual_dir(dl_manager):
+    # Other data sets share manual_dir, so finding no EDMF in it is no error.
+    folder = manual_dir(dl_manager)
+    if folder and search(folder):
+        root = resolve(folder, "manual_dir")
         return Found(root, str(root))
     if not _already_downloaded(dl_manager) and (reason := unreachable(ARCHIVE_URL)):
-        raise FileNotFoundError(_nowhere(reason))
+        raise FileNotFoundError(_not_found(reason))
     try:
         return Found(pathlib.Path(dl_manager.download(ARCHIVE_URL)), ARCHIVE_URL)
-    except Exception as error:  # requests, urllib3, TFDS: each has its own family
-        raise FileNotFoundError(_nowhere(f"{type(error).__name__}: {error}")) from error
+    except Exception as error:  # requests, urllib3 and TFDS have no common base class
+        raise FileNotFoundError(_not_found(f"{type(error).__name__}: {error}")) from error
+
+
+def resolve(path: str | os.PathLike, argument: str) -> pathlib.Path:
+    """The folder that holds `Source_A/`, or the ZIP archive, that `path` leads to.
+
+    Args:
+      path: that folder, a git checkout (`EDMF/Source_A`), an unpacked archive or the folder above it
+        (`EDMF-<commit>/EDMF/Source_A`), a ZIP archive of any of these, or a folder with such an archive named
+        `EDMF*.zip`.
+      argument: what the user set, for the error message.
+
+    Raises:
+      FileNotFoundError: `path` does not exist or leads to no copy.
+      SourceError: it leads to several copies.
+    """
+    path = pathlib.Path(path).expanduser().resolve()
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise FileNotFoundError(
+            f"{argument}={str(path)!r} doesn't exist: name the folder with Source_A/ and Source_B/, or the ZIP archive"
+        )
+    found = search(path)
+    if not found:
+        raise FileNotFoundError(
+            f"{argument}={str(path)!r} holds no Source_A/ and Source_B/ (looked there, one "
+            "folder down, in */EDMF, and for EDMF*.zip)"
+        )
+    if len(found) > 1:
+        raise SourceError(
+            f"{argument}={str(path)!r} holds several copies of EDMF, name one of them: " + ", ".join(map(str, found))
+        )
+    return found[0]
+
+
+def search(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The copies of EDMF in a folder: in itself, else one level down, else in */EDMF, else as EDMF*.zip."""
+    for pattern in (".", "*", "*/EDMF"):
+        candidates = [folder] if pattern == "." else sorted(folder.glob(pattern))
+        # os.path.isdir answers False for a folder without permission, where Path.is_dir would raise.
+        found = [c for c in candidates if any(os.path.isdir(c / f) for f in SOURCE_FOLDERS)]
+        if found:
+            return found
+    return sorted(folder.glob("[Ee][Dd][Mm][Ff]*.[Zz][Ii][Pp]"))
+
+
+@contextlib.contextmanager
+def open_copy(root: str | os.PathLike) -> Iterator[Source]:
+    """The reader of what `resolve` found; its names begin with `Source_A/` or `Source_B/`.
+
+    Raises:
+      SourceError: `root` is not a readable archive, or holds no copy of EDMF, or several.
+    """
+    with open_source(root) as source:
+        yield ZipSource(source.archive, _zip_prefix(source)) if isinstance(source, ZipSource) else source
+
+
+def _zip_prefix(source: ZipSource) -> str:
+    """The folder in the archive that holds `Source_A/`: "", "EDMF/", "EDMF-<commit>/EDMF/"."""
+    matches = map(_ZIP_PREFIX.match, source.archive.namelist())
+    prefixes = {match["prefix"] for match in matches if match}
+    # macOS packs the metadata of each file into a parallel tree of this name.
+    prefixes = {p for p in prefixes if not p.startswith("__MACOSX/")}
+    if len(prefixes) != 1:
+        several = ", ".join(map(repr, sorted(prefixes)))
+        raise SourceError(
+            f"{source.root} holds "
+            + (f"several copies of EDMF ({several})" if prefixes else "no Source_A/ and Source_B/")
+            + ": name an archive with one copy of the published folder EDMF/"
+        )
+    return prefixes.pop()
 
 
 def unreachable(url: str, seconds: float = PROBE_SECONDS) -> str:
-    """Why `url` can't be fetched now, "" if it can; answers within `seconds`, come what may."""
+    """Why `url` cannot be fetched now, "" if it can; always answers within `seconds`."""
     outcome: list[str] = []
-    # In a thread because no timeout of a socket bounds the look-up of its host's name.
+    # In a thread, because a socket's timeout does not limit the lookup of the host name.
     thread = threading.Thread(target=lambda: outcome.append(_probe(url, seconds)), daemon=True)
     thread.start()
     thread.join(seconds)
@@ -57,35 +132,27 @@ def unreachable(url: str, seconds: float = PROBE_SECONDS) -> str:
 
 
 def _probe(url: str, seconds: float) -> str:
-    """One HEAD request, made as TFDS makes its own: same proxies, same certificates."""
+    """Why a HEAD request fails, "" if it does not; made as TFDS makes its requests: same proxies and certificates."""
     import requests  # what TFDS downloads with
 
     try:
         response = requests.head(url, timeout=seconds, allow_redirects=False)
     except Exception as error:
         return type(error).__name__
-    # 405: a server or proxy that takes no HEAD is there all the same.
+    # 405: the server or proxy does not accept HEAD requests, but it is reachable.
     refused = response.status_code >= 400 and response.status_code != 405
     return f"HTTP status {response.status_code}" if refused else ""
 
 
-def _in_manual_dir(dl_manager) -> pathlib.Path | None:
-    """A copy in TFDS's manual_dir, which other data sets share: not finding one is no error."""
-    try:
-        folder = pathlib.Path(dl_manager.manual_dir)
-    except AssertionError:  # how TFDS says that the folder is absent or empty
-        return None
-    return source_lib.resolve(folder, "manual_dir") if source_lib.search(folder) else None
-
-
 def _already_downloaded(dl_manager) -> bool:
-    """Whether TFDS holds the archive: each download has an .INFO file that names its address."""
+    """Whether TFDS has the archive: beside each download lies an .INFO file that contains its address."""
     folder = pathlib.Path(dl_manager.download_dir)
     notes = [*folder.glob("*.INFO"), *folder.glob("edmf/*.INFO")]
     return any(ARCHIVE_URL in note.read_text(encoding="utf-8", errors="replace") for note in notes)
 
 
-def _nowhere(reason: str) -> str:
+def _not_found(reason: str) -> str:
+    """The error message that says how to get the files."""
     return (
         f"EDMF isn't on this machine, and {ARCHIVE_URL} can't be downloaded ({reason}). Fetch "
         "that archive (130 MB) where you can and name the ZIP, or the folder it unpacks to: "

@@ -8,7 +8,7 @@ import tensorflow_datasets as tfds
 
 from tfds_edmf.edmf_synthetic.pair import make_pair
 
-# Portrait mostly, as EDMF is; odd heights and widths too; few, for every size may cost its
+# Mostly portrait, like EDMF; some odd heights and widths; few sizes, because each may cost the
 # user a compilation.
 SIZES = ((336, 252), (321, 241), (288, 217), (257, 193), (240, 320), (231, 175))
 
@@ -20,13 +20,13 @@ far: blur by depth, with occlusion computed in linear light.
 
 
 @dataclasses.dataclass(kw_only=True)
-class Config(tfds.core.BuilderConfig):
-    """What is generated.
+class RenderConfig(tfds.core.BuilderConfig):
+    """Which pairs are generated.
 
     Attributes:
-        seed: of everything random.
-        sizes: (height, width), px, taken in turn.
-        train_pairs, test_pairs: pairs per split.
+        seed: seed of all random numbers.
+        sizes: (height, width), px; the pairs take turns.
+        train_pairs, test_pairs: number of pairs per split.
     """
 
     seed: int = 2024
@@ -36,65 +36,66 @@ class Config(tfds.core.BuilderConfig):
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
-    """`edmf_synthetic`: a scene of layers, two shots of it, and the truth.
+    """`edmf_synthetic`: scenes of layers, two shots of each, and the ground truth.
 
-    **How a pair is formed.** A scene is a list of flat layers from back to front: a wall, a
-    hedge, a ground running away from the camera in thin slices, things standing on it
-    (`scene`, `objects`, `plants`). A thin lens (f = 8.7 mm, f/1.8, 20 µm per pixel) focuses
-    once near and once far; each layer is blurred, colour and coverage alike, by the disc of
-    its distance and laid over what lies behind it, in linear light (`lens`). Each shot is
-    then exposed (gain on light, clipping, sRGB curve, gamma), gets sensor noise of its own
-    (standard deviation 0.5 to 1.5 levels) and is rounded to 8 bits (`exposure`). The kinds
-    of scene and the sizes take turns; everything else is drawn from the seed. Which source
-    is focused near is a coin toss.
+    **How a pair is made.** A scene is a list of flat layers from back to front: a wall, a hedge, a
+    ground that recedes from the camera in thin slices, objects standing on it (`scene`, `objects`,
+    `plants`). A thin lens (f = 8.7 mm, f/1.8, 20 µm per pixel) focuses once near and once far. In
+    linear light, the color and coverage of each layer are blurred by the disc of its distance, and
+    the layer is drawn over what lies behind it (`lens`). Each shot is then exposed (gain on light,
+    clipping, sRGB curve, gamma), gets its own sensor noise (standard deviation 0.5 to 1.5 levels)
+    and is rounded to 8 bits (`exposure`). The kinds of scene and the sizes take turns; everything
+    else is drawn from the seed. Either source may be the near one, with equal probability.
 
     **Features.** Images are uint8 [H, W, C], PNG.
 
     - `id` int32: number of the pair in its split, from 0.
     - `source_a`, `source_b` [H, W, 3] RGB: the shots.
-    - `truth` [H, W, 3] RGB: all in focus, no noise, no border, at the reference exposure,
+    - `truth` [H, W, 3] RGB: all in focus, without noise and border, at the reference exposure,
       which lies midway: gain_a · gain_b = gamma_a · gamma_b = 1. `reexpose(truth, gain_a,
-      gamma_a)` is the truth at A's exposure; its docstring says how exactly.
-    - `focus_map` [H, W, 1]: 255 where source A blurs the visible surface less than B, 0
-      where it blurs it more, or equally (which next to never happens). Within a blur radius
-      outside a near thing's outline following it is not the best one can do: the shot that
-      is focused on the wall shows the haze of the thing there.
-    - `attainable` [H, W, 1]: 255 where one of the shots holds the truth: it draws 98 % of
-      the pixel or more from surfaces blurred by 0.75 px or less. 0 where no shot does:
-      behind the haze that a defocused foreground spreads beyond its outline, and on ground
-      midway between the focus distances. There, no fusion can be right; score on the whole
-      picture and on this mask, and say which.
-    - `blur_a`, `blur_b` [H, W, 1]: radius of the blur disc at the visible surface, in
-      1/16 px.
-    - `gain_a`, `gain_b` float32: factor on light, relative to the reference; about 1/6 of
-      the pairs have 1, the others differ by 0.26 stops in the median and 1.3 at most.
+      gamma_a)` is the truth at A's exposure; its docstring states how exactly.
+    - `focus_map` [H, W, 1]: 255 where source A blurs the visible surface less than B; 0 where it
+      blurs it more, or equally (which hardly ever happens). Within a blur radius outside the
+      outline of a near object, choosing by this map is not optimal: the shot that is focused on
+      the wall shows the blur of the object there.
+    - `attainable` [H, W, 1]: 255 where one of the shots contains the truth: at least 98 % of the
+      pixel come from surfaces blurred by at most 0.75 px. 0 where no shot does: where a
+      defocused foreground spreads beyond its outline, and on ground midway between the focus
+      distances. No fusion can be right there; score on the whole picture and on this mask, and
+      state which.
+    - `blur_a`, `blur_b` [H, W, 1]: radius of the blur disc at the visible surface, in 1/16 px.
+    - `gain_a`, `gain_b` float32: factor on light, relative to the reference; about 1/6 of the
+      pairs have 1, the others differ by 0.26 stops in the median and by at most 1.3.
     - `gamma_a`, `gamma_b` float32: exponent of the encoded picture, 0.9 to 1.1.
-    - `border_a`, `border_b` int32 [4]: rows or columns at the top, bottom, left and right
-      that a black registration border touches; zeros but for one source of about 40 % of
-      the pairs. The border is in that source only, not in `truth` or the maps.
+    - `border_a`, `border_b` int32 [4]: number of rows or columns at the top, bottom, left and
+      right that a black registration border touches. All are zero, except in one source of about
+      40 % of the pairs. The border is in that source only, not in `truth` or the maps.
 
-    **What to expect.** PSNR against `truth` on the 48 training pairs, without borders, on the
-    whole picture / where attainable: mean of the sources 27.4 / 28.1 dB; levelled to the
-    reference with the known exposures, then chosen by the larger spatial frequency over
-    19 x 19 px 32.9 / 38.7 dB, by `focus_map` 33.4 / 44.7 dB, by whichever is nearer to the
-    truth 36.0 dB; chosen by spatial frequency without levelling 29.1 / 31.8 dB.
+    **What to expect.** PSNR against `truth` on the 48 training pairs, without borders:
 
-    **Limits.** Layers are flat, so a ball is equally sharp all over; surfaces shine the same
-    in both shots; the sources are registered exactly; no motion, no chromatic aberration, no
-    vignetting, no JPEG. The colours and shapes are plausible, not the statistics of
-    photographs: measure on EDMF, too. Where a brighter shot is clipped, no compensation
-    brings the truth back, attainable or not. The same versions of numpy and OpenCV on the
-    same kind of processor give the same bytes; OpenCV 4.10 and 5.0 give the same scenes,
-    0.3 levels apart at the most on a picture's average.
+        method                                                       whole picture  attainable
+        mean of the sources                                          27.4 dB        28.1 dB
+        larger spatial frequency over 19 x 19 px                     29.1 dB        31.8 dB
+        the same, after leveling both to the reference exposure      32.9 dB        38.7 dB
+        `focus_map`, after leveling                                  33.4 dB        44.7 dB
+        whichever source is nearer to the truth, after leveling      36.0 dB
 
-    Licence: Apache-2.0, as this package; made without any photograph or font.
+    **Limits.** Layers are flat, so a ball is equally sharp everywhere. Surfaces look the same in
+    both shots, and the sources are registered exactly. There is no motion, chromatic aberration,
+    vignetting or JPEG compression. Colors and shapes are plausible, but do not have the statistics
+    of photographs: measure on EDMF, too. Where a brighter shot is clipped, no compensation restores
+    the truth, attainable or not. The same versions of numpy and OpenCV on the same kind of processor
+    give the same bytes; OpenCV 4.10 and 5.0 give the same scenes, with picture averages that differ
+    by at most 0.3 levels.
+
+    License: Apache-2.0, like this package; made without any photograph or font.
     """
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES: ClassVar = {"1.0.0": "First release."}
     BUILDER_CONFIGS: ClassVar = [
-        Config(name="default", description="48 + 16 pairs, 231 to 336 px high; 20 seconds."),
-        Config(
+        RenderConfig(name="default", description="48 + 16 pairs, 231 to 336 px high; 20 seconds."),
+        RenderConfig(
             name="tiny",
             description="6 + 2 pairs of about 96 x 80 px, for tests; a second.",
             sizes=((96, 80), (97, 81)),
@@ -130,7 +131,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 }
             ),
             license="Apache-2.0",
-            # Numeric order, on which resuming and tables depend.
+            # Keeps the numeric order, on which resuming and the tables depend.
             disable_shuffling=True,
         )
 

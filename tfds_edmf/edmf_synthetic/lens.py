@@ -1,13 +1,13 @@
-"""A thin lens looking at flat layers: blur by distance, and occlusion done in light.
+"""Renders flat layers through a thin lens: blur by distance, occlusion in linear light.
 
-A scene is a list of layers from back to front. Each layer is blurred, colour times alpha
-and alpha alike, by the disc that its distance and the lens give, and laid over what is
-behind it. So a defocused foreground spreads over a sharp background and lets it shine
-through its soft edge, and a defocused background, which goes on behind the foreground,
-never gathers the foreground's colour.
+A scene is a list of layers from back to front. Each layer's color times alpha, and its alpha, are
+blurred by the disc that follows from its distance and the lens; then the layer is drawn over what
+is behind it. So a defocused foreground spreads over a sharp background, which shows through its
+soft edge. A defocused background continues behind the foreground, so it never picks up the
+foreground's color.
 
-Images are float32 linear light [H, W, 3]; alpha is float32 [H, W] in [0, 1]; distances are
-millimetres in front of the lens; blur radii are pixels.
+Images are float32 linear light [H, W, 3]; alpha is float32 [H, W] in [0, 1]; distances are in
+millimeters from the lens; blur radii are in pixels.
 """
 
 import dataclasses
@@ -17,21 +17,21 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-# Radii are rounded to this step: fine enough to be invisible, coarse enough that the
-# kernels are few and a radius fits a byte of the `blur` feature.
+# Radii are rounded to this step: too fine to see, and coarse enough for few kernels and for
+# storing a radius in one byte (features `blur_a` and `blur_b`).
 RADIUS_STEP_PX = 1 / 16
-# Samples per pixel and axis when a disc's coverage of the pixels is integrated.
+# Samples per pixel and axis when integrating a disc's coverage of a pixel.
 SUBSAMPLES = 16
 
 
 @dataclasses.dataclass(frozen=True)
 class Lens:
-    """A phone's main camera, seen through a twofold crop of its picture.
+    """The main camera of a phone, with a twofold crop of its picture.
 
     Attributes:
         focal_mm: focal length.
-        f_number: focal length over aperture diameter; infinity is a pinhole.
-        pixel_mm: width of one pixel of the (reduced) picture on the sensor.
+        f_number: focal length divided by aperture diameter; infinity is a pinhole.
+        pixel_mm: width on the sensor of one pixel of the (reduced) picture.
     """
 
     focal_mm: float = 8.7
@@ -39,10 +39,10 @@ class Lens:
     pixel_mm: float = 0.02
 
     def blur_radius_px(self, distance_mm, focus_mm: float):
-        """Radius of the circle of confusion, px, of a point seen out of focus.
+        """Radius of the circle of confusion, px, of a point that is out of focus.
 
-        With aperture diameter D = f/N and the sensor at v = f·s/(s − f) behind the lens,
-        a point at d when focused at s is a disc of diameter D · v · |1/d − 1/s|.
+        With aperture diameter D = f/N and the sensor at v = f·s/(s − f) behind the lens, a point
+        at distance d is imaged as a disc of diameter D · v · |1/d − 1/s| when focused at s.
 
         Args:
             distance_mm: the point's distance, > 0; number or array.
@@ -56,17 +56,17 @@ class Lens:
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """One flat thing facing the camera.
+    """A flat object that faces the camera.
 
     Attributes:
-        colour: float32 [h, w, C], linear light (C = 3), defined also where alpha is 0, so that the
-            edge of the shape takes the shape's own colour.
+        color: float32 [h, w, C], linear light (C = 3); also defined where alpha is 0, so that
+            pixels at the edge of the shape have the shape's color.
         alpha: float32 [h, w] in [0, 1], coverage of the pixel.
-        top, left: where [0, 0] lies on the canvas, px; may be negative.
+        top, left: position of pixel [0, 0] on the canvas, px; may be negative.
         distance_mm: distance from the lens.
     """
 
-    colour: np.ndarray
+    color: np.ndarray
     alpha: np.ndarray
     top: int
     left: int
@@ -74,10 +74,10 @@ class Layer:
 
 
 def disc_kernel(radius_px: float) -> np.ndarray:
-    """A disc's share of each pixel it touches: float32 [k, k], k odd, sum 1.
+    """A uniform disc as a convolution kernel: float32 [k, k], k odd, sum 1.
 
-    Integrated over the pixels (so it has no stairs), and a single 1 up to radius 0.5,
-    where the disc lies within one pixel.
+    The disc is integrated over each pixel, so its edge has no steps. Up to radius 0.5 the disc
+    lies within one pixel, and the kernel is a single 1.
     """
     return _disc_kernel(round(float(radius_px) / RADIUS_STEP_PX))
 
@@ -89,19 +89,19 @@ def _disc_kernel(steps: int) -> np.ndarray:
         return np.ones((1, 1), np.float32)
     half = int(np.ceil(radius - 0.5))
     size = 2 * half + 1
-    centre = (np.arange(size * SUBSAMPLES) + 0.5) / SUBSAMPLES - size / 2
-    inside = centre[:, None] ** 2 + centre[None, :] ** 2 <= radius**2
+    center = (np.arange(size * SUBSAMPLES) + 0.5) / SUBSAMPLES - size / 2
+    inside = center[:, None] ** 2 + center[None, :] ** 2 <= radius**2
     coverage = inside.reshape(size, SUBSAMPLES, size, SUBSAMPLES).mean(axis=(1, 3))
     return (coverage / coverage.sum()).astype(np.float32)
 
 
 def blur(image: np.ndarray, radius_px: float) -> np.ndarray:
-    """`image` [H, W] or [H, W, C] convolved with a disc; black outside the frame."""
+    """Convolves `image` [H, W] or [H, W, C] with a disc; outside the frame it counts as black."""
     kernel = disc_kernel(radius_px)
     if kernel.size == 1:
         return image
     blurred = cv2.filter2D(image, -1, kernel, borderType=cv2.BORDER_CONSTANT)
-    # Large kernels go through a Fourier transform, which leaves values like -1e-8.
+    # OpenCV applies large kernels with a Fourier transform, which leaves values like -1e-8.
     return np.maximum(blurred, 0)
 
 
@@ -111,20 +111,20 @@ def render(
     lens: Lens | None = None,
     focus_mm: float | None = None,
 ) -> np.ndarray:
-    """Linear light [H, W, C] of layers given from back to front.
+    """Linear light [H, W, C] of a scene.
 
     Args:
-        layers: the scene; the first should cover the canvas.
-        shape: height and width of the canvas, px. Within one blur radius of its border
-            the blur misses what lies outside: render with a margin and cut it off.
+        layers: the scene from back to front; the first layer should cover the canvas.
+        shape: height and width of the canvas, px. Within one blur radius of its border, light
+            from outside is missing: render with a margin and crop it.
         lens: the camera; None is a pinhole, which has everything in focus.
-        focus_mm: distance in focus; ignored by the pinhole.
+        focus_mm: the distance in focus; unused without a lens.
     """
-    canvas = np.zeros((*shape, layers[0].colour.shape[2]), np.float32)
+    canvas = np.zeros((*shape, layers[0].color.shape[2]), np.float32)
     for layer in layers:
         radius = 0.0 if lens is None else lens.blur_radius_px(layer.distance_mm, focus_mm)
         pad = disc_kernel(radius).shape[0] // 2
-        premultiplied = np.dstack([layer.colour * layer.alpha[..., None], layer.alpha])
+        premultiplied = np.dstack([layer.color * layer.alpha[..., None], layer.alpha])
         if pad:
             padded = cv2.copyMakeBorder(premultiplied, pad, pad, pad, pad, cv2.BORDER_CONSTANT)
             premultiplied = blur(padded, radius)
@@ -141,21 +141,21 @@ def sharp_share(
     focus_mm: float,
     limit_px: float,
 ) -> np.ndarray:
-    """How much of each pixel comes from layers blurred by `limit_px` or less, [H, W] in [0, 1].
+    """The share of each pixel that comes from layers blurred by `limit_px` or less, [H, W] in [0, 1].
 
-    1 where a surface in focus is seen unveiled; less behind the haze around a defocused
-    foreground, and 0 on what is out of focus.
+    1 where only a surface in focus is seen; less where the blur of a defocused foreground spreads
+    over it; 0 where everything is out of focus.
     """
-    flags = []
+    sharpness = []
     for layer in layers:
-        sharp = lens.blur_radius_px(layer.distance_mm, focus_mm) <= limit_px
-        flag = np.full((*layer.alpha.shape, 1), sharp, np.float32)
-        flags.append(dataclasses.replace(layer, colour=flag))
-    return render(flags, shape, lens, focus_mm)[..., 0]
+        is_sharp = lens.blur_radius_px(layer.distance_mm, focus_mm) <= limit_px
+        plane = np.full((*layer.alpha.shape, 1), is_sharp, np.float32)
+        sharpness.append(dataclasses.replace(layer, color=plane))
+    return render(sharpness, shape, lens, focus_mm)[..., 0]
 
 
 def visible_distance(layers: Sequence[Layer], shape: tuple[int, int]) -> np.ndarray:
-    """Distance, mm, float32 [H, W], of the frontmost layer that covers half the pixel or more."""
+    """Distance [mm], float32 [H, W], of the frontmost layer that covers at least half of the pixel."""
     distance = np.full(shape, np.inf, np.float32)
     for layer in layers:
         window, patch = _overlap(layer.top, layer.left, layer.alpha.shape, shape)
@@ -164,7 +164,7 @@ def visible_distance(layers: Sequence[Layer], shape: tuple[int, int]) -> np.ndar
 
 
 def _overlap(top: int, left: int, size: tuple[int, int], shape: tuple[int, int]):
-    """The slices of the canvas, and of a patch laid at (top, left), where they meet."""
+    """The overlap of the canvas and a patch placed at (top, left): slices of the canvas, and of the patch."""
     rows = slice(max(top, 0), max(min(top + size[0], shape[0]), 0))
     columns = slice(max(left, 0), max(min(left + size[1], shape[1]), 0))
     patch = (

@@ -1,9 +1,9 @@
-"""Things that stand in a scene: toys, vases, books, plants, letters, poles, flaps, grids.
+"""Objects that stand in a scene: balls, vases, toys, books and letters (`plants` has those with thin edges).
 
-Every object is a function `(rng, height) -> (colour, alpha)`: linear light float32
-[h, w, 3] under even light of 1.0, and coverage float32 [h, w] in [0, 1]; h is about
-`height` px, w as the object needs. Colour is defined wherever coverage is above 0, and
-round things are shaded and carry a glint brighter than 1.
+Every object is a function `(rng, height) -> (color, alpha)`: linear light float32 [h, w, 3] under
+uniform light of 1.0, and coverage float32 [h, w] in [0, 1]. h is about `height` px; w depends on
+the object. Color is defined wherever coverage is above 0. Round objects are shaded and have a
+highlight brighter than 1.
 """
 
 from collections.abc import Callable
@@ -17,34 +17,34 @@ from tfds_edmf.edmf_synthetic.exposure import decode
 Sprite = tuple[np.ndarray, np.ndarray]
 Object = Callable[[np.random.Generator, int], Sprite]
 
-LIGHT = np.array([-0.5, -0.65, 0.57])  # where the light comes from: left, above, in front
-VIEWER = np.array([0.0, 0.0, 1.0])
-SUPERSAMPLE = 4
+LIGHT = np.array([-0.5, -0.65, 0.57])  # direction to the light: left, above, in front
+VIEWER = np.array([0.0, 0.0, 1.0])  # direction to the camera
+SUPERSAMPLE = 4  # masks are drawn this many times larger, then averaged
 
 
 def surface(rng, kinds: tuple[textures.Texture, ...], height: int, width: int) -> np.ndarray:
-    """A texture drawn from `kinds`, in linear light."""
+    """A texture of a kind chosen at random from `kinds`, in linear light."""
     return decode(kinds[rng.integers(len(kinds))](rng, height, width))
 
 
 def polygon_mask(points: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Coverage float32 [height, width] of polygons; points [N, 2] are x, y in px."""
+    """Coverage of a polygon, float32 [height, width]; points [N, 2] are x, y in px."""
     canvas = np.zeros((SUPERSAMPLE * height, SUPERSAMPLE * width), np.uint8)
-    # The centre of the fine pixel i lies at (i + 0.5) / SUPERSAMPLE.
+    # The center of subpixel i lies at (i + 0.5) / SUPERSAMPLE.
     cv2.fillPoly(canvas, [np.int32(np.rint(points * SUPERSAMPLE - 0.5))], 255)
     return np.float32(textures.halve(canvas, height, width)) / 255
 
 
-def paint_over(sprite: Sprite, colour: np.ndarray, mask: np.ndarray) -> Sprite:
-    """`colour` laid over a sprite where `mask` says; coverage grows to the union."""
+def paint_over(sprite: Sprite, color: np.ndarray, mask: np.ndarray) -> Sprite:
+    """Paints `color` over a sprite with coverage `mask`; the sprite's coverage becomes the union of both."""
     below, alpha = sprite
-    # Where nothing was covered yet the new colour alone counts, at the edge too.
+    # Where the sprite covered nothing, only the new color counts, also at the mask's edge.
     share = np.where(alpha > 0, mask, (mask > 0).astype(np.float32))
-    return textures.mix(below, colour, share), np.maximum(alpha, mask)
+    return textures.mix(below, color, share), np.maximum(alpha, mask)
 
 
 def lambert(normal_x: np.ndarray, normal_y: np.ndarray, gloss: float) -> tuple[np.ndarray, ...]:
-    """Diffuse shade and glint, float32, of a surface with these two parts of its normal."""
+    """Diffuse shading and highlight, float32, of a surface from the x and y components of its unit normal."""
     normal_z = np.sqrt(np.clip(1 - normal_x**2 - normal_y**2, 0, 1))
     cosine = normal_x * LIGHT[0] + normal_y * LIGHT[1] + normal_z * LIGHT[2]
     half = (LIGHT + VIEWER) / np.linalg.norm(LIGHT + VIEWER)  # Blinn's half vector
@@ -54,18 +54,18 @@ def lambert(normal_x: np.ndarray, normal_y: np.ndarray, gloss: float) -> tuple[n
 
 
 def ball(rng, height, kinds=textures.BODIES) -> Sprite:
-    """A ball, or an egg."""
+    """A ball or an egg."""
     width = max(4, round(height * rng.uniform(0.85, 1.15)))
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
     angle = np.linspace(0, 2 * np.pi, 90)
     outline = np.stack([width / 2 * (1 + np.cos(angle)), height / 2 * (1 + np.sin(angle))], 1)
     shade, glint = lambert(x, y, rng.choice([0.0, 0.6, 1.5]))
-    colour = surface(rng, kinds, height, width) * shade[..., None] + glint[..., None]
-    return colour, polygon_mask(outline, height, width)
+    color = surface(rng, kinds, height, width) * shade[..., None] + glint[..., None]
+    return color, polygon_mask(outline, height, width)
 
 
 def vase(rng, height) -> Sprite:
-    """A bottle, vase, cup or tin: any outline turned around an upright axis."""
+    """A bottle, vase, cup or tin: a random outline rotated around an upright axis."""
     knots = rng.uniform(0.45, 1.0, 5) * rng.choice([1.0, 0.75])
     knots[0] *= rng.uniform(0.4, 1.0)
     if rng.random() < 0.3:
@@ -79,15 +79,15 @@ def vase(rng, height) -> Sprite:
     alpha = polygon_mask(np.concatenate(sides), height, width)
     x = (np.arange(width)[None] + 0.5 - width / 2) / half[:, None]
     shade, glint = lambert(np.clip(x, -1, 1), np.zeros_like(x) - 0.15, rng.choice([0.0, 0.5, 1.2]))
-    colour = surface(rng, textures.BODIES, height, width)
+    color = surface(rng, textures.BODIES, height, width)
     if rng.random() < 0.5:  # a label around it
         top, high = int(height * rng.uniform(0.3, 0.5)), int(height * rng.uniform(0.2, 0.4)) + 2
-        colour[top : top + high] = surface(rng, textures.COVERS, high, width)[: height - top]
-    return colour * shade[..., None] + glint[..., None], alpha
+        color[top : top + high] = surface(rng, textures.COVERS, high, width)[: height - top]
+    return color * shade[..., None] + glint[..., None], alpha
 
 
 def toy(rng, height) -> Sprite:
-    """A figure of smooth plastic: body, head, eyes and a hat; hardly any texture."""
+    """A figure of smooth plastic: body, head, eyes and a hat, with hardly any texture."""
     plastic = (textures.paint, textures.paint, textures.stripes)
     head, head_mask = ball(rng, max(6, round(height * 0.55)), (textures.paint,))
     body, body_mask = ball(rng, max(6, round(height * 0.6)), plastic)
@@ -100,28 +100,28 @@ def toy(rng, height) -> Sprite:
         sprite[0][window], sprite[1][window] = painted
     eye_px = max(1.0, head.shape[0] * 0.08)
     for side in (-1, 1):
-        centre = (width / 2 + side * head.shape[1] * 0.2, head.shape[0] * 0.58)
+        center = (width / 2 + side * head.shape[1] * 0.2, head.shape[0] * 0.58)
         for scale, ink in ((1.0, 0.015), (0.35, 0.9)):
-            mask = disc_mask(centre, eye_px * scale, height, width)
+            mask = disc_mask(center, eye_px * scale, height, width)
             sprite = paint_over(sprite, np.float32([ink] * 3), mask)
-            centre = (centre[0] - eye_px * 0.3, centre[1] - eye_px * 0.35)
+            center = (center[0] - eye_px * 0.3, center[1] - eye_px * 0.35)
     brim = head.shape[0] * rng.uniform(0.22, 0.36)
-    hat = textures.colour(rng, saturation=(0.3, 0.9), value=(0.3, 0.9))
+    hat = textures.color(rng, saturation=(0.3, 0.9), value=(0.3, 0.9))
     rows = np.clip(brim + 0.5 - np.arange(height), 0, 1)[:, None] * np.ones((1, width))
     shade = np.linspace(1.1, 0.5, width)[None, :, None]
-    hat_colour = np.float32(decode(hat) * shade * np.ones((height, 1, 1)))
-    return paint_over(sprite, hat_colour, np.float32(rows * sprite[1]))
+    hat_color = np.float32(decode(hat) * shade * np.ones((height, 1, 1)))
+    return paint_over(sprite, hat_color, np.float32(rows * sprite[1]))
 
 
-def disc_mask(centre, radius, height, width) -> np.ndarray:
-    """Coverage of a small disc; centre x, y and radius in px."""
+def disc_mask(center, radius, height, width) -> np.ndarray:
+    """Coverage of a small disc, float32 [height, width]; center (x, y) and radius in px."""
     angle = np.linspace(0, 2 * np.pi, 24, endpoint=False)
-    points = np.stack([np.cos(angle), np.sin(angle)], 1) * radius + centre
+    points = np.stack([np.cos(angle), np.sin(angle)], 1) * radius + center
     return polygon_mask(points, height, width)
 
 
 def book(rng, height) -> Sprite:
-    """A book or a box, standing a little askew, with a printed cover and its dark side."""
+    """A book or a box, slightly tilted, with a printed cover and a dark side."""
     width = max(6, round(height * rng.uniform(0.55, 1.1)))
     spine = max(2, round(width * rng.uniform(0.08, 0.2)))
     lean = rng.uniform(0, 0.08) * height
@@ -139,8 +139,8 @@ def word(rng, height) -> Sprite:
     text = strokes.random_word(rng, int(rng.integers(1, 4)))
     alpha = strokes.word_mask(text, height, rng.uniform(1.1, 1.9))
     kinds = (textures.wood, textures.paint, textures.stone, textures.stripes)
-    colour = surface(rng, kinds, *alpha.shape)
-    # A bevel: light on the upper left edges, shade on the lower right ones.
+    color = surface(rng, kinds, *alpha.shape)
+    # A bevel: bright upper left edges, dark lower right ones.
     soft = cv2.GaussianBlur(alpha, (0, 0), max(height / 30, 0.6))
     relief = soft - np.roll(soft, (2, 2), (0, 1))
-    return colour * np.clip(0.85 + 0.9 * relief, 0.3, 1.6)[..., None], alpha
+    return color * np.clip(0.85 + 0.9 * relief, 0.3, 1.6)[..., None], alpha

@@ -1,4 +1,4 @@
-"""One pair of the data set: a scene, two shots of it, and what is known about them."""
+"""One pair of the data set: a scene, two shots of it, and its ground truth and maps."""
 
 import zlib
 
@@ -9,58 +9,58 @@ from tfds_edmf.edmf_synthetic.lens import RADIUS_STEP_PX, Lens, render, sharp_sh
 
 LENS = Lens()
 NOISE_LEVELS = (0.5, 1.5)  # standard deviation of the sensor noise, in 8-bit levels
-# A pixel's truth is attainable if one shot takes this much of it from surfaces blurred by
-# no more than this radius.
+# A pixel's truth is attainable if in one shot at least this share of the pixel comes from surfaces
+# blurred by at most this radius.
 ATTAINABLE_SHARE, ATTAINABLE_PX = 0.98, 0.75
-BORDERED = 0.4  # share of pairs of which one source has a black border
-BORDER_PX = (2, 9)  # its width on a side that has one
-BORDER_SLANT_PX = 2.5  # by how much that width may change along the side
+BORDERED = 0.4  # share of pairs in which one source has a black border
+BORDER_PX = (2, 9)  # range of its width on each bordered side
+BORDER_SLANT_PX = 2.5  # largest change of that width along the side
 
 
 def make_pair(seed: int, split: str, index: int, size: tuple[int, int],
               exposures: tuple[exposure.Exposure, exposure.Exposure] | None = None) -> dict[str, object]:
-    """The pair `index` of a split: a pure function of its arguments.
+    """Pair `index` of a split, a pure function of the arguments.
 
-    Bit for bit the same in any order and process, with the same versions of numpy and
-    OpenCV on the same kind of processor.
+    The result is bit-identical in any order and process, with the same versions of numpy and OpenCV
+    on the same kind of processor.
 
     Args:
-        seed: of the data set.
-        split: "train" or "test"; any name gives pairs of its own.
-        index: number of the pair, >= 0; also sets the kind of scene, in turn.
+        seed: seed of the data set.
+        split: "train" or "test"; any other name gives other pairs.
+        index: number of the pair, >= 0; the kinds of scene take turns with it.
         size: height and width, px.
-        exposures: of source A and of B, instead of those that the data set draws; all else
-            stays the same. A gain may be one number for each of R, G and B: white balance.
+        exposures: of source A and of source B, instead of those that the data set draws; everything
+            else stays the same. A gain may be three numbers for R, G and B: white balance.
 
     Returns:
         The features that `Builder` documents.
     """
     entropy = (seed, zlib.crc32(split.encode()), index)
-    # Apart, so that a new kind of object changes no exposure and no noise.
-    what, camera, noise = map(np.random.default_rng, np.random.SeedSequence(entropy).spawn(3))
-    view = scene.make_scene(what, scene.KINDS[index % len(scene.KINDS)], size, LENS)
+    # Separate generators, so that a new kind of object changes neither exposures nor noise.
+    scene_rng, camera_rng, noise_rng = map(np.random.default_rng, np.random.SeedSequence(entropy).spawn(3))
+    view = scene.make_scene(scene_rng, scene.KINDS[index % len(scene.KINDS)], size, LENS)
     truth = _crop(render(view.layers, view.shape))
-    light = _develop(camera, truth, view.night)
+    light = _reference_gain(camera_rng, truth, view.night)
 
     focus = [view.depths.near_mm, view.depths.far_mm]
-    if camera.random() < 0.5:
+    if camera_rng.random() < 0.5:
         focus.reverse()
-    drawn = exposure.sample_exposures(camera)
+    drawn = exposure.sample_exposures(camera_rng)
     exposures = exposures or drawn
-    sigma = camera.uniform(*NOISE_LEVELS)
+    sigma = camera_rng.uniform(*NOISE_LEVELS)
     shots = [
-        shoot(noise, _crop(light * render(view.layers, view.shape, LENS, focus_mm)), settings, sigma)
+        take_shot(noise_rng, _crop(light * render(view.layers, view.shape, LENS, focus_mm)), settings, sigma)
         for focus_mm, settings in zip(focus, exposures, strict=True)
     ]
     borders = [np.zeros(4, np.int32), np.zeros(4, np.int32)]
-    if camera.random() < BORDERED:
-        which = int(camera.integers(2))
-        shots[which], borders[which] = add_border(camera, shots[which])
+    if camera_rng.random() < BORDERED:
+        bordered = int(camera_rng.integers(2))
+        shots[bordered], borders[bordered] = add_border(camera_rng, shots[bordered])
     return {
         "id": index,
         "source_a": shots[0],
         "source_b": shots[1],
-        "truth": exposure.quantise(exposure.encode(light * truth)),
+        "truth": exposure.quantize(exposure.encode(light * truth)),
         **_maps(view, focus),
         "gain_a": exposures[0].gain,
         "gain_b": exposures[1].gain,
@@ -71,21 +71,21 @@ def make_pair(seed: int, split: str, index: int, size: tuple[int, int],
     }
 
 
-def shoot(rng, light: np.ndarray, settings: exposure.Exposure, sigma: float) -> np.ndarray:
-    """The 8-bit picture of linear light [H, W, 3]; `sigma` is the noise, in levels."""
+def take_shot(rng, light: np.ndarray, settings: exposure.Exposure, sigma: float) -> np.ndarray:
+    """The 8-bit picture of linear light [H, W, 3]; `sigma` is the standard deviation of the noise, in levels."""
     picture = exposure.expose(light, settings.gain, settings.gamma)
     noise = rng.standard_normal(light.shape, dtype=np.float32)
-    return exposure.quantise(picture + noise * np.float32(sigma / 255))
+    return exposure.quantize(picture + noise * np.float32(sigma / 255))
 
 
 def add_border(rng, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The black edges that resampling leaves when one shot is registered to the other.
+    """Adds black edges like those that resampling leaves when one shot is registered to the other.
 
-    On one to four sides, slightly slanted.
+    One to four sides get an edge, slightly slanted.
 
     Returns:
-        The picture uint8 [H, W, 3], and int32 [4], how many rows or columns at the top,
-        bottom, left and right hold a pixel that the border blackened or dimmed.
+        The picture, uint8 [H, W, 3], and int32 [4]: the number of rows or columns at the top, bottom,
+        left and right with at least one pixel that the border blackened or dimmed.
     """
     height, width = picture.shape[:2]
     sides = rng.permutation(4) < rng.integers(1, 5)
@@ -93,7 +93,7 @@ def add_border(rng, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     ends = np.maximum(starts + rng.uniform(-1, 1, 4) * BORDER_SLANT_PX, 1) * sides
     y, x = np.float32(np.ogrid[:height]) + 0.5, np.float32(np.ogrid[:width]) + 0.5
 
-    def inside(across, along, side):  # coverage of the pixel by the picture's side of the line
+    def inside(across, along, side):  # share of the pixel on the picture's side of the edge
         if not sides[side]:
             return np.ones((1, 1), np.float32)
         line = starts[side] + (ends[side] - starts[side]) * along
@@ -103,12 +103,12 @@ def add_border(rng, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     cover = inside(rows, columns / width, 0) * inside(height - rows, columns / width, 1)
     cover = cover * inside(columns, rows / height, 2) * inside(width - columns, rows / height, 3)
     reach = np.where(sides, np.ceil(np.maximum(starts, ends) + 0.5), 0).astype(np.int32)
-    bordered = np.rint(picture * np.broadcast_to(cover, (height, width))[..., None])
-    return bordered.astype(np.uint8), reach
+    darkened = np.rint(picture * np.broadcast_to(cover, (height, width))[..., None])
+    return darkened.astype(np.uint8), reach
 
 
-def _maps(view: scene.Scene, focus_mm: list[float]) -> dict[str, np.ndarray]:
-    """What is sharp where, uint8 [H, W, 1] each; `focus_mm` of source A and of B."""
+def _maps(view: scene.RenderedScene, focus_mm: list[float]) -> dict[str, np.ndarray]:
+    """Focus, attainability and blur maps, uint8 [H, W, 1] each; `focus_mm` holds the focus of source A and of B."""
     distance = _crop(visible_distance(view.layers, view.shape))
     blur_a, blur_b = (LENS.blur_radius_px(distance, focus) for focus in focus_mm)
     shares = [sharp_share(view.layers, view.shape, LENS, focus, ATTAINABLE_PX) for focus in focus_mm]
@@ -121,10 +121,10 @@ def _maps(view: scene.Scene, focus_mm: list[float]) -> dict[str, np.ndarray]:
     }
 
 
-def _develop(rng, sharp: np.ndarray, night: bool) -> np.float32:
-    """The factor on light that gives the all-in-focus picture a good reference exposure.
+def _reference_gain(rng, sharp: np.ndarray, night: bool) -> np.float32:
+    """The factor on light that exposes the all-in-focus picture well, for the reference exposure.
 
-    Middle brightness near mid-grey, but no more than 1 % of the pixels saturated.
+    The median becomes a middle gray (darker at night), but at most 1 % of the pixels saturate.
     """
     middle = exposure.decode(rng.uniform(0.14, 0.2) if night else rng.uniform(0.4, 0.52))
     saturated = np.quantile(sharp.max(axis=-1), 0.99)

@@ -1,7 +1,7 @@
-"""Letters made of strokes, so that print needs no font file and is the same everywhere.
+"""Letters made of strokes, so that print needs no font file and looks the same everywhere.
 
-OpenCV's own fonts changed between its versions 4 and 5. A letter here is polylines on a
-grid 4 wide and 6 high, written as digit pairs x, y.
+OpenCV's own fonts changed between its versions 4 and 5. Here a letter is a list of polylines on a
+grid 4 wide and 6 high, written as pairs of digits x, y.
 """
 
 import cv2
@@ -35,12 +35,12 @@ LETTERS = {
     "2": "01103041420646",
     "7": "004016",
 }
-SUPERSAMPLE = 4  # drawn this much larger, then averaged
-ADVANCE = 5.6  # from one letter to the next, in grid units
+SUPERSAMPLE = 4  # letters are drawn this many times larger, then averaged
+ADVANCE = 5.6  # distance from one letter to the next, in grid units
 
 
 def draw(canvas: np.ndarray, letter: str, left: float, top: float, unit: float, pen: float):
-    """Draw a letter in 255 on a uint8 canvas; `unit` is the grid step, `pen` the width, px."""
+    """Draws a letter with value 255 on a uint8 canvas; `unit` is the grid step and `pen` the stroke width, px."""
     for stroke in LETTERS[letter].split():
         digits = np.array([int(digit) for digit in stroke], np.float64).reshape(-1, 2)
         points = np.int32(np.rint(digits * unit + (left, top)))
@@ -48,29 +48,30 @@ def draw(canvas: np.ndarray, letter: str, left: float, top: float, unit: float, 
 
 
 def word_mask(word: str, height: int, bold: float = 1.2) -> np.ndarray:
-    """A word `height` px high as coverage in [0, 1], float32 [height, width].
+    """Coverage of a word `height` px high, float32 [height, width] in [0, 1].
 
-    `bold` is the pen's width in grid units.
+    `bold` is the stroke width in grid units.
     """
     unit = SUPERSAMPLE * height / (6 + bold + 0.5)
     width = int(np.ceil((ADVANCE * len(word) - 1.6 + bold + 0.5) * unit / SUPERSAMPLE))
     canvas = np.zeros((SUPERSAMPLE * height, SUPERSAMPLE * width), np.uint8)
-    for place, letter in enumerate(word):
+    for index, letter in enumerate(word):
         offset = (bold + 0.5) / 2
-        draw(canvas, letter, (offset + ADVANCE * place) * unit, offset * unit, unit, bold * unit)
+        draw(canvas, letter, (offset + ADVANCE * index) * unit, offset * unit, unit, bold * unit)
     canvas = cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA)
     return np.float32(canvas) / 255
 
 
 def random_word(rng: np.random.Generator, length: int) -> str:
-    """Letters in a row, which is all that a focus measure sees of a word."""
+    """Random letters; a focus measure sees no difference from a real word."""
     return "".join(rng.choice(list(LETTERS), length))
 
 
 def text_block(rng: np.random.Generator, height: int, width: int, text_px: float) -> np.ndarray:
-    """A page of text as coverage in [0, 1], float32 [height, width].
+    """Coverage of a page of text, float32 [height, width] in [0, 1].
 
-    A headline, then ragged lines of words; `text_px` is the height of a small letter.
+    A headline, then lines of words of uneven length, with further headlines now and then. `text_px`
+    is the height of a letter of the text.
     """
     canvas = np.zeros((SUPERSAMPLE * height, SUPERSAMPLE * width), np.uint8)
     top = text_px
@@ -82,8 +83,8 @@ def text_block(rng: np.random.Generator, height: int, width: int, text_px: float
         end = width - text_px * rng.uniform(0, 4)
         while left < end:
             for letter in random_word(rng, int(rng.integers(2, 9))):
-                at = (SUPERSAMPLE * left, SUPERSAMPLE * top, SUPERSAMPLE * unit)
-                draw(canvas, letter, *at, SUPERSAMPLE * unit * rng.choice([0.9, 1.1]))
+                place = (SUPERSAMPLE * left, SUPERSAMPLE * top, SUPERSAMPLE * unit)
+                draw(canvas, letter, *place, SUPERSAMPLE * unit * rng.choice([0.9, 1.1]))
                 left += ADVANCE * unit
                 if left > end:
                     break

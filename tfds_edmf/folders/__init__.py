@@ -1,6 +1,11 @@
-"""Data sets of the user's own copy of published folders, one builder class for all.
+"""One builder class for the data sets that are read from the user's own copy of published folders.
 
-In the order to read: patterns.py (one file name), layout.py (which files make a set),
-source.py (folder or ZIP archive), pictures.py (what is kept of a file), check.py (is the copy
-whole?), builder.py.
+Read in this order:
+
+    patterns   one file name: `lytro-{n}-A.jpg`
+    layout     which files of a folder belong to one pair or set
+    locate     where in the user's folder or ZIP archive the files are
+    pictures   what is stored of an image file
+    check      is the copy complete, and can every picture be decoded?
+    builder    the TFDS builder that uses all of these
 """

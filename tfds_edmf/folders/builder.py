@@ -1,4 +1,4 @@
-"""The builder of all data sets that are read from the user's own copy of published folders."""
+"""TFDS builder for all data sets that are read from the user's own copy of published folders."""
 
 import contextlib
 import dataclasses
@@ -13,12 +13,12 @@ import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
 
-from tfds_edmf.edmf.locate import allow_missing_from_environment
-from tfds_edmf.edmf.source import SourceError
-from tfds_edmf.folders.check import Report, check
-from tfds_edmf.folders.layout import FEATURES, SHOTS, Layout, PictureSet
-from tfds_edmf.folders.pictures import keep
-from tfds_edmf.folders.source import find_sets, fingerprint, in_manual_dir, open_source, resolve
+from tfds_edmf.folders.check import SetsReport, check_sets
+from tfds_edmf.folders.layout import FEATURES, SHOTS, FolderLayout, PictureSet
+from tfds_edmf.folders.locate import find_sets, fingerprint, in_manual_dir, open_copy, resolve
+from tfds_edmf.folders.pictures import to_stored
+from tfds_edmf.partial import WarnsIfPartial, allow_missing_from_environment
+from tfds_edmf.sources import SourceError
 
 _DOCS = {
     "source_a": "first shot",
@@ -29,25 +29,30 @@ _DOCS = {
 
 
 @dataclasses.dataclass(eq=False, kw_only=True)
-class Config(tfds.core.BuilderConfig):
+class FolderConfig(tfds.core.BuilderConfig):
     """One way to read a published folder."""
 
-    layout: Layout
+    layout: FolderLayout
 
 
-class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
-    """Base class: a data set is its configs' layouts, a docstring and where it comes from.
+class FolderBuilder(WarnsIfPartial, tfds.core.GeneratorBasedBuilder, skip_registration=True):
+    """Base class; a data set adds a docstring, the layouts of its configs, its homepage and its citation.
 
-    `source` is the folder with the published files, or its ZIP archive; without it TFDS's
-    manual_dir is looked into for one of the data set's name. Every picture is decoded once.
-    `allow_missing` goes on with the whole pairs of an incomplete copy and says so; without it
-    the variable EDMF_ALLOW_MISSING decides. Both reach TFDS as
-    `tfds.load("lytro", builder_kwargs={"source": …, "allow_missing": True})`.
+    **Arguments**, in TFDS's form `tfds.load("lytro", builder_kwargs={"source": …, "allow_missing": True})`:
 
-    Features: `id` int32, the published number, or the position from 1 where names aren't
-    numbers; `name`, that number or name as the files have it, "01"; the pictures, uint8 RGB (masks: one channel),
-    stored as published where that is JPEG or PNG, else losslessly as PNG; sets of more than two
-    shots have `sources`, a sequence. One split, `test`, in numeric order.
+    - `source`: the folder with the published files, or its ZIP archive. Without it, a folder or
+      archive with the data set's name is used from TFDS's manual_dir. Every picture is decoded
+      once to check it.
+    - `allow_missing`: accept an incomplete copy, use its whole pairs and log a warning. None: the
+      variable EDMF_ALLOW_MISSING decides.
+
+    **Features**, in one split, `test`, in numeric order:
+
+    - `id` int32: the published number, or the position from 1 if the names are not numbers.
+    - `name`: the number or name as the files spell it, "01".
+    - `source_a`, `source_b`, `truth` [H, W, 3] uint8 RGB and `mask` [H, W, 1] uint8; sets of more
+      than two shots have `sources`, a sequence. Stored as published if JPEG or PNG, else
+      losslessly as PNG.
     """
 
     VERSION = tfds.core.Version("1.0.0")
@@ -60,38 +65,52 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     def __init__(self, *, source: str | os.PathLike | None = None, allow_missing: bool | None = None, **kwargs):
         self._source = source
         self.allow_missing = allow_missing_from_environment() if allow_missing is None else allow_missing
-        with _no_note_on_custom_config():
+        with _no_warning_about_custom_config():
             super().__init__(**kwargs)
-        # What TFDS makes a copy of the builder from, in another process.
+        # TFDS recreates the builder in another process from this state.
         self._original_state |= {"source": source, "allow_missing": self.allow_missing}
 
     @property
-    def layout(self) -> Layout:
+    def layout(self) -> FolderLayout:
         """How the config's files are named."""
         return self.builder_config.layout
 
     @property
+    def title(self) -> str:
+        """The data set's name in messages."""
+        return self.layout.title
+
+    @property
+    def noun(self) -> str:
+        """"pairs" or "sets"."""
+        return self.layout.noun
+
+    @property
     def left_out(self) -> dict[str, int]:
-        """Split -> pairs that a whole copy has and the prepared data lacks; {} if none, or not prepared."""
-        lacks = self.info.metadata.get("left_out_pairs", 0)
-        return {"test": lacks} if lacks else {}
+        """Split → number of pairs that the prepared data lacks; {} if none, or if nothing is prepared."""
+        lacking = self.info.metadata.get("left_out_pairs", 0)
+        return {"test": lacking} if lacking else {}
 
     @property
     def prepared_from(self) -> str | None:
-        """The folder or archive that the prepared data came from; None if not prepared."""
+        """The folder or archive that the prepared data came from; None if nothing is prepared."""
         return self.info.metadata.get("source")
 
     @property
-    def asked_source(self) -> str | None:
-        """The copy named by `source`, None without; raises where there is none."""
+    def requested_source(self) -> str | None:
+        """The absolute path of `source`, None without `source`.
+
+        Raises:
+          FileNotFoundError: it does not exist.
+        """
         return str(resolve(self._source, self.layout)) if self._source else None
 
     @property
     def stale(self) -> bool:
-        """Whether pictures of the named source changed, came or went since the data was prepared from it."""
-        if self.prepared_from is None or self.asked_source != self.prepared_from:
+        """Whether pictures in `source` were changed, added or removed since the data was prepared from it."""
+        if self.prepared_from is None or self.requested_source != self.prepared_from:
             return False
-        with open_source(pathlib.Path(self.asked_source), self.layout) as reader:
+        with open_copy(pathlib.Path(self.requested_source), self.layout) as reader:
             return self.info.metadata["fingerprint"] != fingerprint(reader, find_sets(reader, self.layout))
 
     def _info(self) -> tfds.core.DatasetInfo:
@@ -102,7 +121,7 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
                 {
                     "id": tfds.features.Scalar(np.int32, doc="published number, or position from 1"),
                     "name": tfds.features.Text(doc="number or name in the files' names"),
-                    **self._pictures(),
+                    **self._picture_features(),
                 }
             ),
             homepage=self.HOMEPAGE,
@@ -112,7 +131,7 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             metadata=tfds.core.MetadataDict(),
         )
 
-    def _pictures(self) -> dict[str, tfds.features.FeatureConnector]:
+    def _picture_features(self) -> dict[str, tfds.features.FeatureConnector]:
         def image(feature: str) -> tfds.features.Image:
             return tfds.features.Image(shape=(None, None, 1 if feature == "mask" else 3), doc=_DOCS.get(feature))
 
@@ -122,10 +141,10 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
 
     def _split_generators(self, dl_manager):
         root = self._find(dl_manager)
-        with open_source(root, self.layout) as reader:
+        with open_copy(root, self.layout) as reader:
             sets = find_sets(reader, self.layout)
-            report = check(reader, self.layout, sets)
-            self._judge(report, root)
+            report = check_sets(reader, self.layout, sets)
+            self._check_completeness(report, root)
             self.info.metadata.update(
                 source=str(root),
                 fingerprint=fingerprint(reader, sets),
@@ -134,6 +153,7 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         return {"test": self._generate_examples(root, report)}
 
     def _find(self, dl_manager) -> pathlib.Path:
+        """The folder or archive to read; raises FileNotFoundError if there is none."""
         if self._source:
             return resolve(self._source, self.layout)
         if root := in_manual_dir(dl_manager, self.name):
@@ -144,8 +164,8 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             f"(DATA_DIR/downloads/manual) as {self.name}/ or {self.name}.zip"
         )
 
-    def _judge(self, report: Report, root: pathlib.Path) -> None:
-        """Lets a whole copy pass; raises for any other, or says what it goes on with."""
+    def _check_completeness(self, report: SetsReport, root: pathlib.Path) -> None:
+        """Accepts a complete copy; of any other, raises, or with `allow_missing` logs what is used."""
         if report.clean:
             return
         summary = f"{root} isn't a whole copy of {self.layout.title}: {report.describe()}."
@@ -159,43 +179,29 @@ class FolderBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             )
         logging.warning("%s Going on with %s", summary, count)
 
-    def _generate_examples(self, root: pathlib.Path, report: Report) -> Iterator:
+    def _generate_examples(self, root: pathlib.Path, report: SetsReport) -> Iterator:
         ids = _ids(report.sets)
-        with open_source(root, self.layout) as reader:
+        with open_copy(root, self.layout) as reader:
             for picture_set in report.whole:
                 key = picture_set.key
-                files = [keep(reader.read(picture_set.files[slot][0])) for slot in self.layout.slots(picture_set)]
+                files = [to_stored(reader.read(picture_set.files[slot][0])) for slot in self.layout.slots(picture_set)]
                 if SHOTS in self.layout.patterns:
                     pictures = {"sources": files}
                 else:
-                    pictures = dict(zip(self._pictures(), files, strict=True))
+                    pictures = dict(zip(self._picture_features(), files, strict=True))
                 yield ids[key], {"id": ids[key], "name": picture_set.name, **pictures}
-
-    def as_dataset(self, *args, **kwargs):
-        """As in TFDS; says so where the prepared data is only a part of the data set."""
-        self._say_if_partial()
-        return super().as_dataset(*args, **kwargs)
-
-    def as_data_source(self, *args, **kwargs):
-        """As in TFDS; says so where the prepared data is only a part of the data set."""
-        self._say_if_partial()
-        return super().as_data_source(*args, **kwargs)
-
-    def _say_if_partial(self) -> None:
-        if self.left_out and not self.allow_missing:
-            logging.warning(
-                "%s is only a part of %s, built with missing pairs allowed: it lacks %d %s",
-                self.data_dir, self.layout.title, self.left_out["test"], self.layout.noun,
-            )  # fmt: skip
 
 
 def digest(*parts: object) -> str:
-    """A short name for a combination of options, the same in every process."""
+    """Ten hexadecimal digits for a combination of options, the same in every process."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:10]
 
 
 def _ids(sets: list[PictureSet]) -> dict:
-    """Set -> its number where all have one that fits int32, else the position from 1, not whole ones counted."""
+    """Key of each set → its id: its number if all keys are distinct int32 numbers, else its position from 1.
+
+    Sets that cannot be used are counted in the position, too.
+    """
     numbers = {s.key: int(s.key) for s in sets if isinstance(s.key, int) or s.key.isdecimal()}
     if len(set(numbers.values())) == len(sets) and max(numbers.values()) < 2**31:
         return numbers
@@ -203,8 +209,8 @@ def _ids(sets: list[PictureSet]) -> dict:
 
 
 @contextlib.contextmanager
-def _no_note_on_custom_config() -> Iterator[None]:
-    """TFDS warns of every config that isn't listed in the class, as those of the user's patterns."""
+def _no_warning_about_custom_config() -> Iterator[None]:
+    """Silences TFDS's warning about a config that is not listed in the class, like those for the user's patterns."""
     level = logging.get_verbosity()
     logging.set_verbosity(logging.ERROR)
     try:

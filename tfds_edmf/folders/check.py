@@ -1,29 +1,34 @@
-"""Is this copy whole? Every picture decoded, every set complete and of one size."""
+"""Checks a copy: every picture can be decoded, every set is complete and of one size."""
 
 import dataclasses
-import zipfile
-import zlib
 from collections.abc import Iterable
 
-from tfds_edmf.folders.layout import Layout, PictureSet
-from tfds_edmf.folders.pictures import PictureError, keep, size_of
-from tfds_edmf.folders.source import Source
+from tfds_edmf.folders.layout import FolderLayout, PictureSet
+from tfds_edmf.folders.pictures import PictureError, decoded_size, to_stored
+from tfds_edmf.sources import READ_ERRORS, Source, shorten
 
-NAMES_SHOWN = 10  # of each kind of problem; the rest are counted
-# What reading a damaged file or archive member raises (RuntimeError: encrypted member).
-_READ_ERRORS = (OSError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
+NAMES_SHOWN = 10  # names per kind of problem in a message; the others are counted
 
 
 @dataclasses.dataclass
-class Report:
-    """What `check` found. A set is whole when each of its files is there, good and of one size."""
+class SetsReport:
+    """Result of `check_sets`. A set is whole if all its files are present, decodable and of one size.
+
+    Attributes:
+      noun: "pairs" or "sets", for messages.
+      sets: every set with at least one file, in order.
+      absent: numbers of published sets without any file.
+      whole: the sets that can be used.
+      missing: names of files that a set lacks.
+      ambiguous: files that compete for one place, or sets with too many shots.
+      unreadable: files that cannot be read or decoded, each with the reason.
+      mismatched: files of one set that differ in size, each with its size.
+      unpublished: the first file of each set whose number was not published.
+    """
 
     noun: str
-    """"pairs" or "sets"."""
     sets: list[PictureSet]
-    """Every set of which a file was found, in order."""
-    lost: list[int]
-    """Numbers of published sets of which nothing was found."""
+    absent: list[int]
     whole: list[PictureSet] = dataclasses.field(default_factory=list)
     missing: list[str] = dataclasses.field(default_factory=list)
     ambiguous: list[str] = dataclasses.field(default_factory=list)
@@ -33,16 +38,16 @@ class Report:
 
     @property
     def expected(self) -> int:
-        """How many sets a whole copy has, as far as that can be told."""
-        return len(self.sets) - len(self.unpublished) + len(self.lost)
+        """Number of sets in a complete copy, as far as it is known."""
+        return len(self.sets) - len(self.unpublished) + len(self.absent)
 
     @property
     def clean(self) -> bool:
-        """Whether nothing is wrong with the copy."""
-        return len(self.whole) == len(self.sets) and not self.lost
+        """Whether the copy has no problem."""
+        return len(self.whole) == len(self.sets) and not self.absent
 
     def describe(self) -> str:
-        """Every kind of problem, by name, in one line."""
+        """All problems in one line, grouped by kind."""
         kinds = {
             "missing beside its partner": self.missing,
             "several files for one place": self.ambiguous,
@@ -50,23 +55,23 @@ class Report:
             "different sizes": self.mismatched,
             "not published": self.unpublished,
         }
-        told = [f"{kind} ({len(names):,}): {_listed(names)}" for kind, names in kinds.items() if names]
-        if self.lost:
-            told.insert(0, f"{self.noun} missing altogether ({len(self.lost):,}): {ranges(self.lost)}")
-        return "; ".join(told)
+        problems = [f"{kind} ({len(names):,}): {shorten(names, NAMES_SHOWN)}" for kind, names in kinds.items() if names]
+        if self.absent:
+            problems.insert(0, f"{self.noun} missing altogether ({len(self.absent):,}): {ranges(self.absent)}")
+        return "; ".join(problems)
 
 
-def check(source: Source, layout: Layout, sets: list[PictureSet]) -> Report:
-    """Reads every file once."""
-    report = Report(layout.noun, sets, layout.lost(sets))
+def check_sets(source: Source, layout: FolderLayout, sets: list[PictureSet]) -> SetsReport:
+    """Reads and decodes every file once; `sets` are all sets of the copy, from `locate.find_sets`."""
+    report = SetsReport(layout.noun, sets, layout.absent_numbers(sets))
     for picture_set in sets:
         if _is_whole(source, layout, picture_set, report):
             report.whole.append(picture_set)
     return report
 
 
-def _is_whole(source: Source, layout: Layout, picture_set: PictureSet, report: Report) -> bool:
-    """Whether a set can be used; tells the report why not."""
+def _is_whole(source: Source, layout: FolderLayout, picture_set: PictureSet, report: SetsReport) -> bool:
+    """Whether a set can be used; if not, adds the reasons to the report."""
     if not layout.is_published(picture_set.key):
         report.unpublished.append(next(iter(picture_set.files.values()))[0])
         return False
@@ -75,10 +80,10 @@ def _is_whole(source: Source, layout: Layout, picture_set: PictureSet, report: R
     for names in picture_set.files.values():
         for name in names:
             try:
-                sizes[name] = size_of(keep(source.read(name)))
+                sizes[name] = decoded_size(to_stored(source.read(name)))
             except PictureError as error:
                 unreadable.append(f"{name} ({error})")
-            except _READ_ERRORS as error:
+            except READ_ERRORS as error:
                 unreadable.append(f"{name} ({' '.join(str(error).split())})")
     differ = not ambiguous and len(set(sizes.values())) > 1
     report.missing += missing
@@ -88,28 +93,22 @@ def _is_whole(source: Source, layout: Layout, picture_set: PictureSet, report: R
     return not (missing or ambiguous or unreadable or differ)
 
 
-def _completeness(layout: Layout, picture_set: PictureSet, sets: list[PictureSet]) -> tuple[list[str], list[str]]:
-    """The files that a set lacks, and those it has too many of."""
+def _completeness(layout: FolderLayout, picture_set: PictureSet, sets: list[PictureSet]) -> tuple[list[str], list[str]]:
+    """Names of the files that a set lacks, and descriptions of those that are too many."""
     slots = layout.slots(picture_set)
     missing = [layout.file_name(picture_set, slot, sets) for slot in slots if slot not in picture_set.files]
-    surplus = [names[0] for slot, names in picture_set.files.items() if slot not in slots]
+    too_many = [names[0] for slot, names in picture_set.files.items() if slot not in slots]
     if layout.shots and len(slots) >= layout.shots.stop:
-        surplus.append(f"{picture_set.key} has {len(slots)} shots, not {' or '.join(map(str, layout.shots))}")
-    return missing, surplus + [" / ".join(names) for names in picture_set.files.values() if len(names) > 1]
+        too_many.append(f"{picture_set.key} has {len(slots)} shots, not {' or '.join(map(str, layout.shots))}")
+    return missing, too_many + [" / ".join(names) for names in picture_set.files.values() if len(names) > 1]
 
 
 def ranges(numbers: Iterable[int]) -> str:
-    """Ascending numbers as "3, 7…9"."""
+    """Ascending numbers as "3, 7…9", shortened after NAMES_SHOWN ranges."""
     runs: list[list[int]] = []
     for number in numbers:
         if runs and number == runs[-1][1] + 1:
             runs[-1][1] = number
         else:
             runs.append([number, number])
-    return _listed([str(first) if first == last else f"{first}…{last}" for first, last in runs])
-
-
-def _listed(names: list[str]) -> str:
-    """`a, b, c`, cut after NAMES_SHOWN."""
-    more = f" and {len(names) - NAMES_SHOWN:,} more" if len(names) > NAMES_SHOWN else ""
-    return ", ".join(names[:NAMES_SHOWN]) + more
+    return shorten([str(first) if first == last else f"{first}…{last}" for first, last in runs], NAMES_SHOWN)

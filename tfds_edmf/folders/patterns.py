@@ -1,13 +1,13 @@
-"""File name patterns: `source_1/{n}.jpg` against the names of a folder.
+"""File name patterns such as `source_1/{n}.jpg`, matched against the files of a folder.
 
-A pattern is a path inside the data set's folder, with forward slashes. It holds
+A pattern is a path inside the data set's folder, with forward slashes. It may contain
 
-- `{n}`, a number; `{2*n-1}` and `{n+1}` stand for files numbered otherwise than the pairs;
-- `{id}`, any text without a slash, the same in every picture of a pair;
-- `{shot}`, a number or one letter, where a set has more than two shots;
-- `*` and `?`, any characters and one character of a name.
+- `{n}`: the number of the pair; `{2*n-1}` and `{n+1}` if the files are numbered differently;
+- `{id}`: the pair's name, any text without a slash, the same in every picture of the pair;
+- `{shot}`: a number or one letter, in sets of more than two shots;
+- `*` and `?`: any characters, and any one character, of a file or folder name.
 
-Each may stand more than once. Upper and lower case are the same.
+Each may appear more than once. Upper and lower case are not distinguished.
 """
 
 import re
@@ -20,20 +20,23 @@ Key = int | str
 
 
 class Match(NamedTuple):
-    """What a pattern found in a file's name."""
+    """What a pattern found in a file's path.
+
+    Attributes:
+      prefix: the part of the path before the pattern: "" or "some/folder/".
+      key: the pair: the number of `{n}` or the text of `{id}`.
+      name: the key as the file spells it, "01"; the plain number if the pattern calculates.
+      shot: the shot: a number or a capital letter; None in a pattern without `{shot}`.
+    """
 
     prefix: str
-    """What stands before the pattern's part: "" or "some/folder/"."""
     key: Key
-    """Which pair: the number of `{n}` or the text of `{id}`."""
     name: str
-    """The key as the file says it, "01"; the bare number where the pattern calculates."""
     shot: Key | None
-    """Which shot: a number or a capital letter; None in a pattern without `{shot}`."""
 
 
 class _Place(NamedTuple):
-    """One placeholder of a pattern. The file says factor·n + shift."""
+    """One placeholder of a pattern; the number in the file name is factor · n + shift."""
 
     group: str
     field: str
@@ -42,30 +45,46 @@ class _Place(NamedTuple):
 
 
 class Pattern:
-    """A compiled pattern. `role` is what it stands for, for error messages."""
+    """A compiled pattern.
+
+    Attributes:
+      text: the pattern, with forward slashes.
+      fixed_characters: the number of characters outside placeholders; the more, the more specific it is.
+    """
 
     def __init__(self, text: str, role: str):
+        """Compiles a pattern.
+
+        Args:
+          text: the pattern as the user wrote it.
+          role: which picture it describes ("a", "truth", …), for error messages.
+
+        Raises:
+          ValueError: the pattern has a mistake.
+        """
         self.text = text.replace("\\", "/").removeprefix("./")
         self._places: list[_Place] = []
-        body, at = "", 0
+        body, end = "", 0
         for piece in _PIECE.finditer(self.text):
-            body += re.escape(self.text[at : piece.start()]) + self._expression(piece)
-            at = piece.end()
-        body += re.escape(self.text[at:])
+            body += re.escape(self.text[end : piece.start()]) + self._expression(piece)
+            end = piece.end()
+        body += re.escape(self.text[end:])
         self.fixed_characters = len(_PIECE.sub("", self.text))
-        self._refuse_mistakes(text, role)
+        self._check(text, role)
         self._name = re.compile(f"(?P<prefix>(?:.+/)?){body}", re.IGNORECASE)
 
     def _expression(self, piece: re.Match) -> str:
+        """The regular expression of one placeholder or wildcard; records the placeholder in `_places`."""
         if piece["any"]:
             return "[^/]*" if piece["any"] == "*" else "[^/]"
         place = _Place(f"p{len(self._places)}", piece["field"], int(piece["factor"] or 1), int(piece["shift"] or 0))
         self._places.append(place)
         return f"(?P<{place.group}>{_FIELDS[place.field]})"
 
-    def _refuse_mistakes(self, given: str, role: str) -> None:
-        def refuse(why: str) -> None:
-            raise ValueError(f"pattern {role}={given!r} {why}")
+    def _check(self, given: str, role: str) -> None:
+        """Raises ValueError if the pattern has a mistake; `given` is its text as the user wrote it."""
+        def refuse(reason: str) -> None:
+            raise ValueError(f"pattern {role}={given!r} {reason}")
 
         if left := re.search(r"[{}]", _PIECE.sub("", self.text)):
             refuse(f"has a {left[0]!r} that belongs to none of {{n}}, {{2*n-1}}, {{id}}, {{shot}}")
@@ -75,11 +94,11 @@ class Pattern:
         if len(fields & {"n", "id"}) != 1:
             refuse("must name the pair by {n} (a number) or by {id} (any text), like 'A/{id}.jpg'")
         if any(p.factor == 0 or (p.field != "n" and (p.factor, p.shift) != (1, 0)) for p in self._places):
-            refuse("calculates with something that is no number: only {2*n-1}, {n+1} and the like are read")
+            refuse("calculates with something that is no number: only forms like {2*n-1} and {n+1} are allowed")
 
-    def match(self, name: str) -> Match | None:
-        """What the pattern finds in a file's name; None where it doesn't fit."""
-        found = self._name.fullmatch(name)
+    def match(self, path: str) -> Match | None:
+        """What the pattern finds in a file's path; None if it does not match."""
+        found = self._name.fullmatch(path)
         if found is None:
             return None
         values: dict[str, set[Key]] = {}
@@ -88,16 +107,16 @@ class Pattern:
             if value is None:
                 return None
             values.setdefault(place.field, set()).add(value)
-        if any(len(said) > 1 for said in values.values()):  # {n}/{n}.jpg against 1/2.jpg
+        if any(len(different) > 1 for different in values.values()):  # {n}/{n}.jpg against 1/2.jpg
             return None
         (key,) = values.get("n") or values["id"]
         (shot,) = values.get("shot") or (None,)
-        said = next((found[p.group] for p in self._places if p.field != "shot" and p[2:] == (1, 0)), str(key))
-        return Match(found["prefix"], key, said, shot)
+        name = next((found[p.group] for p in self._places if p.field != "shot" and p[2:] == (1, 0)), str(key))
+        return Match(found["prefix"], key, name, shot)
 
-    def fill(self, key: Key, shot: Key | None, like: str | None = None) -> str:
-        """The file name for a pair; digits are padded as in `like`, a name this pattern fits."""
-        found = self._name.fullmatch(like) if like else None
+    def fill(self, key: Key, shot: Key | None, example: str | None = None) -> str:
+        """The file name for a pair, with prefix and zero padding as in `example`, a name that this pattern matches."""
+        found = self._name.fullmatch(example) if example else None
         places = iter(self._places)
 
         def text(piece: re.Match) -> str:
@@ -114,7 +133,7 @@ class Pattern:
 
 
 def _value(text: str, place: _Place) -> Key | None:
-    """Number or text that a placeholder stands for; None where a calculation has no whole answer."""
+    """The number or text of a placeholder; None if its calculation has no whole, non-negative solution."""
     if place.field == "id":
         return text
     if not text.isdecimal():

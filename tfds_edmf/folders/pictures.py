@@ -1,4 +1,4 @@
-"""What a data set keeps of a picture's file: JPEG and PNG as they are, anything else as PNG."""
+"""What a data set stores of an image file: JPEG and PNG unchanged, anything else as PNG."""
 
 import contextlib
 from collections.abc import Iterator
@@ -7,28 +7,28 @@ import cv2
 import numpy as np
 
 _JPEG, _PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
-_PNG_BITS_AT = 24  # in the header chunk, which the format puts first
-_EXIF_WITHIN = 1 << 16  # bytes: the segment that holds it comes early
+_PNG_BIT_DEPTH_AT = 24  # byte offset; the format requires the header chunk to come first
+_EXIF_WITHIN = 1 << 16  # bytes; the EXIF segment comes early in the file
 
 
 class PictureError(ValueError):
-    """A file that can't be kept; the message says why, without the file's name."""
+    """A file that cannot be stored; the message says why, without the file's name."""
 
 
-def keep(data: bytes) -> bytes:
-    """The bytes to store for a picture's file.
+def to_stored(data: bytes) -> bytes:
+    """The bytes to store for an image file.
 
-    JPEG and PNG are kept byte for byte. What TFDS can't decode (TIFF, BMP, WebP, …), and a JPEG
-    that its EXIF entry says to turn, which TFDS would show lying, become PNG: the same pixels,
-    upright.
+    JPEG and PNG are stored byte for byte. Formats that TFDS cannot decode (TIFF, BMP, WebP, …)
+    become PNG with the same pixels. So does a JPEG whose EXIF orientation turns it, because TFDS
+    ignores that entry; the PNG is upright.
 
     Raises:
-      PictureError: no picture, or one with more than 8 bits or, but for PNG, with transparency.
+      PictureError: not an image, or more than 8 bits per channel, or, other than in PNG, transparency.
     """
     if not data:
         raise PictureError("empty")
     if data.startswith(_PNG):
-        if data[_PNG_BITS_AT : _PNG_BITS_AT + 1] == b"\x10":
+        if data[_PNG_BIT_DEPTH_AT : _PNG_BIT_DEPTH_AT + 1] == b"\x10":
             raise PictureError("16 bits per channel; convert it to 8")
         return data
     if data.startswith(_JPEG):
@@ -36,24 +36,25 @@ def keep(data: bytes) -> bytes:
     return _to_png(_decode(data, cv2.IMREAD_UNCHANGED))
 
 
-def size_of(kept: bytes) -> tuple[int, int]:
-    """Height and width of what `keep` gave; decodes it all, as TFDS will.
+def decoded_size(stored: bytes) -> tuple[int, int]:
+    """Height and width [px] of what `to_stored` returned; decodes all of it, as TFDS will.
 
     Raises:
       PictureError: damaged or cut off.
     """
-    import tensorflow as tf  # seconds to import; who only asks for a data set's name shouldn't wait
+    import tensorflow as tf  # takes seconds to import, which other uses of this module need not wait for
 
     try:
-        return tuple(tf.io.decode_image(kept, channels=3, expand_animations=False).shape[:2])
+        return tuple(tf.io.decode_image(stored, channels=3, expand_animations=False).shape[:2])
     except tf.errors.InvalidArgumentError as error:
         raise PictureError("damaged or cut off") from error
 
 
 def _upright(data: bytes) -> bytes:
+    """A JPEG file unchanged if it is upright, else as an upright PNG."""
     flags = cv2.IMREAD_ANYCOLOR
-    turned, stored = _decode(data, flags), _decode(data, flags | cv2.IMREAD_IGNORE_ORIENTATION)
-    return data if np.array_equal(turned, stored) else _to_png(turned)
+    upright, as_stored = _decode(data, flags), _decode(data, flags | cv2.IMREAD_IGNORE_ORIENTATION)
+    return data if np.array_equal(upright, as_stored) else _to_png(upright)
 
 
 def _to_png(pixels: np.ndarray) -> bytes:
@@ -77,7 +78,7 @@ def _decode(data: bytes, flags: int) -> np.ndarray:
 
 @contextlib.contextmanager
 def _quiet_opencv() -> Iterator[None]:
-    """OpenCV prints what it refuses to stderr; the user gets our one line instead."""
+    """Keeps OpenCV from printing decoding errors to stderr; the user gets one line from us instead."""
     level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
         yield

@@ -1,1 +1,1 @@
-"""TFDS builder of `image_pairs`."""
+"""The TFDS builder of `image_pairs`, in `image_pairs_dataset_builder`."""

@@ -1,24 +1,24 @@
-"""Any folder of picture pairs, by file name pattern, for TFDS."""
+"""TFDS builder for any folder of picture pairs, described by file name patterns."""
 
 import os
 import pathlib
 import re
 from collections.abc import Mapping
 
-from tfds_edmf.folders.builder import Config, FolderBuilder, digest
-from tfds_edmf.folders.layout import Layout
+from tfds_edmf.folders.builder import FolderBuilder, FolderConfig, digest
+from tfds_edmf.folders.layout import FolderLayout
 
 
 class Builder(FolderBuilder):
     """Your own folder of picture pairs.
 
-    `patterns` says how the files are named (see `tfds_edmf.folders.patterns`), for example
-    `{"a": "near/{id}.jpg", "b": "far/{id}.jpg"}`, with "truth" and "mask" if there are any;
-    `source` is the folder or ZIP archive. The pictures of a pair must agree in size.
+    `source` is the folder or ZIP archive. `patterns` describes the file names (see
+    `tfds_edmf.folders.patterns`), for example `{"a": "near/{id}.jpg", "b": "far/{id}.jpg"}`,
+    optionally with "truth" and "mask". The pictures of a pair must have the same size.
 
-    Each source with its patterns has a config of its own, `FOLDER-0123456789`, so that the
-    prepared data of different folders is never mistaken for each other. What was prepared
-    before the pictures changed is built anew by `tfds_edmf.build.build`.
+    Each combination of source and patterns has a config of its own, `FOLDER-0123456789`, so the
+    prepared data of different folders is never confused. `tfds_edmf.build.build` rebuilds data
+    whose pictures have changed since.
     """
 
     LICENSE = "Your own pictures."
@@ -41,10 +41,10 @@ class Builder(FolderBuilder):
         patterns = {role: text for role, text in patterns.items() if text}
         folder = pathlib.Path(source).expanduser().resolve()
         name = re.sub(r"\W+", "_", folder.stem, flags=re.ASCII).strip("_")[:40] or "pairs"
-        made = Config(
+        own_config = FolderConfig(
             name=f"{name}-{digest(str(folder), sorted(patterns.items()))}",
             description=f"Pairs of {folder}: {patterns}.",
-            layout=Layout("your pairs", patterns),
+            layout=FolderLayout("your pairs", patterns),
         )
-        super().__init__(source=source, config=made, **kwargs)
+        super().__init__(source=source, config=own_config, **kwargs)
         self._original_state |= {"config": None, "patterns": patterns}

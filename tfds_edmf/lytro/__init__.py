@@ -1,1 +1,1 @@
-"""TFDS builder of `lytro`."""
+"""The TFDS builder of `lytro`, in `lytro_dataset_builder`."""

@@ -1,31 +1,32 @@
-"""Lytro (Nejati et al. 2015, https://doi.org/10.1016/j.inffus.2014.10.004), for TFDS."""
+"""TFDS builder of Lytro (Nejati et al. 2015, https://doi.org/10.1016/j.inffus.2014.10.004)."""
 
 from typing import ClassVar
 
-from tfds_edmf.folders.builder import Config, FolderBuilder
-from tfds_edmf.folders.layout import Layout
+from tfds_edmf.folders.builder import FolderBuilder, FolderConfig
+from tfds_edmf.folders.layout import FolderLayout
 
 
 class Builder(FolderBuilder):
-    """Lytro multi-focus: 20 pairs and 4 triples, 520×520 px, colour, from a light field camera.
+    """Lytro multi-focus: 20 pairs and 4 triples, 520×520 px, color, from a light field camera.
 
-    Files `lytro-01-A.jpg`, `lytro-01-B.jpg`; the triples `lytro-01-A.jpg` … `-C.jpg` in a folder
-    of their own, of any name. Near and far shot take turns being A. No ground truth. The shots
-    were refocused from one exposure, so they agree in brightness and in registration.
+    Files: `lytro-01-A.jpg`, `lytro-01-B.jpg`; the triples `lytro-01-A.jpg` to `lytro-01-C.jpg` lie
+    in a folder of their own, of any name. In some pairs A is the near shot, in others the far one.
+    There is no ground truth. The shots of a set were refocused from one exposure, so they have the
+    same brightness and are registered exactly.
 
     No terms of use were found with the data: ask the authors before publishing any of it.
     """
 
     BUILDER_CONFIGS: ClassVar = [
-        Config(
+        FolderConfig(
             name="pairs",
             description="The 20 pairs.",
-            layout=Layout("Lytro", {"a": "lytro-{n}-A.jpg", "b": "lytro-{n}-B.jpg"}, published=20),
+            layout=FolderLayout("Lytro", {"a": "lytro-{n}-A.jpg", "b": "lytro-{n}-B.jpg"}, published=20),
         ),
-        Config(
+        FolderConfig(
             name="triples",
             description="The 4 sets of three shots.",
-            layout=Layout("Lytro's triples", {"shots": "lytro-{n}-{shot}.jpg"}, shots=range(3, 4), published=4),
+            layout=FolderLayout("Lytro's triples", {"shots": "lytro-{n}-{shot}.jpg"}, shots=range(3, 4), published=4),
         ),
     ]
     HOMEPAGE = "https://mansournejati.ece.iut.ac.ir/content/lytro-multi-focus-dataset"

@@ -1,1 +1,1 @@
-"""TFDS builder of `mffw`."""
+"""The TFDS builder of `mffw`, in `mffw_dataset_builder`."""

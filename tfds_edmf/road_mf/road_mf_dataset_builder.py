@@ -1,32 +1,32 @@
-"""Road-MF (Li et al. 2024, https://arxiv.org/abs/2401.08357), for TFDS."""
+"""TFDS builder of Road-MF (Li et al. 2024, https://arxiv.org/abs/2401.08357)."""
 
 import os
 from collections.abc import Mapping
 from typing import ClassVar
 
-from tfds_edmf.folders.builder import Config, FolderBuilder, digest
-from tfds_edmf.folders.layout import Layout
+from tfds_edmf.folders.builder import FolderBuilder, FolderConfig, digest
+from tfds_edmf.folders.layout import FolderLayout
 
 
 class Builder(FolderBuilder):
     """Road-MF: pairs of road scenes, published with the fusion method SAMF.
 
-    The published archive was not at hand when this was written, so its layout is not known for
-    certain. The default is what the authors' own demo.m reads: 160 files of one folder, of which
-    `1.jpg` and `2.jpg` are the first pair, `3.jpg` and `4.jpg` the second. If your copy is named
-    otherwise, say how, for example `patterns={"a": "A/{n}.jpg", "b": "B/{n}.jpg"}`; "truth" and
-    "mask" may be given too (see `tfds_edmf.folders.patterns`). A copy counts as whole when every
-    picture has its partner and, without `patterns`, the numbers have no gap; pairs missing at
-    the end are not noticed.
+    The published archive was not at hand when this was written, so its layout is not certain. The
+    default is what the authors' own demo.m reads: 160 files in one folder, where `1.jpg` and
+    `2.jpg` are the first pair, `3.jpg` and `4.jpg` the second. If the files of your copy have
+    other names, describe them, for example `patterns={"a": "A/{n}.jpg", "b": "B/{n}.jpg"}`; "truth"
+    and "mask" may be given, too (see `tfds_edmf.folders.patterns`). A copy counts as complete if
+    every picture has its partner and, without `patterns`, the numbers have no gap; pairs missing
+    at the end are not detected.
 
     No terms of use were found with the data: ask the authors before publishing any of it.
     """
 
     BUILDER_CONFIGS: ClassVar = [
-        Config(
+        FolderConfig(
             name="pairs",
-            description="Two files in a row are a pair, as in the authors' demo.",
-            layout=Layout(
+            description="Each two consecutive files are a pair, as in the authors' demo.",
+            layout=FolderLayout(
                 "Road-MF",
                 {"a": "{2*n-1}.jpg", "b": "{2*n}.jpg"},
                 gapless=True,
@@ -49,11 +49,12 @@ class Builder(FolderBuilder):
         config=None,
         **kwargs,
     ):
-        asked = config
+        given_config = config
         if patterns:
             if config not in (None, "pairs"):
                 raise ValueError(f"config={config!r}: with patterns, road_mf names its config itself; leave it out")
             patterns = {role: text for role, text in patterns.items() if text}
-            config = Config(name=f"pairs-{digest(sorted(patterns.items()))}", layout=Layout("Road-MF", patterns))
+            name = f"pairs-{digest(sorted(patterns.items()))}"
+            config = FolderConfig(name=name, layout=FolderLayout("Road-MF", patterns))
         super().__init__(source=source, config=config, **kwargs)
-        self._original_state |= {"config": asked, "patterns": patterns}
+        self._original_state |= {"config": given_config, "patterns": patterns}

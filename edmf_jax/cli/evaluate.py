@@ -1,0 +1,68 @@
+"""The command `edmf evaluate`: fuses and scores a data set by several methods."""
+
+import argparse
+from collections.abc import Callable
+
+from edmf_jax.cli.options import add_metrics
+
+# Equal to the keys of `core.exposures.CONDITIONS` and `evaluation.benchmark.BENCHMARKS`; repeated here, so that --help
+# need not import them.
+EXPOSURES = ("published", "quarter-stop", "half-stop-gamma")
+BENCHMARKS = ("mfi-whu-exposure",)
+
+
+def add_command(command: Callable[..., argparse.ArgumentParser]) -> None:
+    """Adds the command to the parser; `command` is described in `main.make_parser`."""
+    sub = command("evaluate", _evaluate, "fuse and score a data set by several methods, and compare them",
+                  epilog="If it is stopped, the same command continues; methods and pairs can be added to a folder.")
+    sub.add_argument("--dataset", metavar="NAME", help="edmf, lytro, edmf_synthetic, …")
+    sub.add_argument("--benchmark", metavar="NAME",
+                     help="instead of --dataset: evaluate a data set under several conditions, in sub-folders of W; "
+                          f"{', '.join(BENCHMARKS)} is MFI-WHU at each value of --exposures")
+    sub.add_argument("--method", required=True, nargs="+", action="extend", metavar="[NAME=]METHOD",
+                     help="a folder or name of weights; average, max-sf, max-sf-pixelwise, laplacian-pyramid, "
+                          "guided-filter; or folder:DIR with pictures fused by another program, named by pair")
+    sub.add_argument("--workdir", required=True, metavar="W", help="folder for pictures, scores and summary")
+    sub.add_argument("--source", metavar="DIR-or-ZIP", help="the data set's published files")
+    sub.add_argument("--split", default="test", help="default: test")
+    sub.add_argument("--tiling", default="whole", choices=("whole", "mufusion"),
+                     help="how weights process a picture: whole (default), or in MUFusion's tiles, as in Table 2")
+    sub.add_argument("--store", default="png", choices=("png", "jpeg75"),
+                     help="score the pictures as stored losslessly (default), or as JPEG of quality 75, as in Table 2")
+    sub.add_argument("--gray", action="store_true", help="convert pictures to gray before fusing, as in Table 2")
+    add_metrics(sub)
+    sub.add_argument("--limit", type=int, metavar="N", help="use only the first N pairs, for a quick test")
+    sub.add_argument("--data-dir", metavar="DIR", help="where TFDS keeps prepared data (also: TFDS_DATA_DIR)")
+    sub.add_argument("--exposures", choices=EXPOSURES,
+                     help="change the exposure of the sources, in linear light, and take the truth at the mean of "
+                          "both: quarter-stop is A +1/4, B −1/4 stop; half-stop-gamma A +1/2 stop, gamma 0.9, B −1/2 "
+                          "stop, gamma 1.1; published changes nothing")
+    sub.add_argument("--pattern-a", metavar="P",
+                     help="for image_pairs: file names of the first sources, like 'near/{id}.jpg'")
+    sub.add_argument("--pattern-b", metavar="P", help="the same for the second sources")
+    sub.add_argument("--pattern-truth", metavar="P", help="the same for the ground truths, if there are any")
+    sub.add_argument("--allow-missing", action="store_true",
+                     help="leave out pairs that are missing from the data set's copy or from a folder: method")
+
+
+def _evaluate(args: argparse.Namespace) -> None:
+    from edmf_jax.errors import UserError
+    from edmf_jax.evaluation.benchmark import run_benchmark
+    from edmf_jax.evaluation.evaluate import evaluate
+    from edmf_jax.evaluation.tables import markdown_table, means_table
+
+    if (args.dataset is None) == (args.benchmark is None):
+        given = f"--dataset {args.dataset} and --benchmark {args.benchmark}" if args.dataset else "neither is given"
+        raise UserError(f"give either --dataset or --benchmark, to say what is evaluated: {given}")
+    if args.benchmark and args.exposures:
+        raise UserError(f"--exposures {args.exposures}: --benchmark {args.benchmark} sets the exposures itself; leave "
+                        "--exposures out, or give a --dataset instead")
+    patterns = {"a": args.pattern_a, "b": args.pattern_b, "truth": args.pattern_truth}
+    options = {"source": args.source, "split": args.split, "tiling": args.tiling, "store": args.store,
+               "gray": args.gray, "metrics": args.metrics, "limit": args.limit, "data_dir": args.data_dir,
+               "patterns": patterns if any(patterns.values()) else None, "allow_missing": args.allow_missing}
+    if args.benchmark:
+        table = run_benchmark(args.benchmark, args.method, args.workdir, **options)
+    else:
+        table = means_table(evaluate(args.dataset, args.method, args.workdir, exposures=args.exposures, **options))
+    print(markdown_table(table))

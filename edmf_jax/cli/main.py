@@ -1,0 +1,129 @@
+"""The entry point of `edmf`: builds the parser, runs one command and turns exceptions into exit codes.
+
+    0         done
+    1         part of a batch failed, or the reader of the output closed the pipe
+    2         a mistake that the user can correct; one line on standard error names it
+    130, 143  stopped by SIGINT or SIGTERM
+
+Each command imports what it needs when it runs, so `edmf --help` imports no jax.
+"""
+
+import argparse
+import errno
+import os
+import sys
+from collections.abc import Sequence
+
+from edmf_jax.cli import (
+    align,
+    data,
+    demo,
+    evaluate,
+    experiment,
+    export,
+    fuse,
+    import_weights,
+    metrics,
+    report,
+    train,
+)
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse with one-line errors, like all other errors of the commands."""
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: error: {message} (try {self.prog} --help)\n")
+
+
+class _Version(argparse.Action):
+    """Prints the version. It is looked up on demand, because that takes a fifth of the time limit of --help."""
+
+    def __call__(self, parser, *_):
+        from importlib import metadata
+
+        print(metadata.version("edmf-jax"))
+        parser.exit()
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of all commands.
+
+    Each command module has `add_command(command)`, which calls `command(name, run, help, **options)` to create its
+    subparser; `run` is the function that executes the command.
+    """
+    parser = _Parser(prog="edmf", description="Multi-focus image fusion under exposure differences.")
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name, run, help, **options):
+        sub = commands.add_parser(name, help=help, description=help, **options)
+        sub.set_defaults(run=run)
+        return sub
+
+    for module in (fuse, align, train, export, import_weights, data, metrics, evaluate, report, experiment, demo):
+        module.add_command(command)
+    return parser
+
+
+_COMMANDS_WITH_FIELDS = ("train", "experiment")  # these take --config.field=value
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+      argv: the words after `edmf`; None: those of this process.
+
+    Returns:
+      The exit code, see the module's docstring.
+    """
+    parser = make_parser()
+    args, fields = parser.parse_known_args(argv)
+    if fields and args.command not in _COMMANDS_WITH_FIELDS:
+        parser.error(f"unrecognized arguments: {' '.join(fields)}")
+    return _run(args, fields)
+
+
+def _run(args: argparse.Namespace, fields: Sequence[str]) -> int:
+    """Runs the parsed command and returns its exit code; `fields` are its `--config.field=value` arguments."""
+    from edmf_jax.errors import UserError
+    from edmf_jax.runtime.interrupt import Interrupted
+
+    if args.command != "data":
+        from edmf_jax.runtime.process import tune_allocator
+
+        tune_allocator()
+    try:
+        return (args.run(args, fields) if args.command in _COMMANDS_WITH_FIELDS else args.run(args)) or 0
+    except Interrupted as stop:
+        print(f"edmf: {stop}", file=sys.stderr)
+        return 128 + stop.signal
+    except KeyboardInterrupt:
+        print("edmf: stopped before there was anything to save", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (UserError, FileNotFoundError) as error:
+        print(f"edmf {args.command}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        print(f"edmf {args.command}: the disk is full ({error}); free some space and try again", file=sys.stderr)
+        return 2
+
+
+def entry() -> None:
+    """The console command: exits with the code of `main`."""
+    code = main()
+    if code:
+        # os._exit keeps our error line the last one: on a normal exit, orbax's threads print tracebacks after it.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    entry()

@@ -1,0 +1,126 @@
+"""A TFDS split for evaluation: scenes of two sources and, if known, the ground truth, decoded one by one."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from edmf_jax.core.color import to_gray
+from edmf_jax.core.exposures import Exposures
+from edmf_jax.data.tfds_reader import dataset_name, decode_files, open_dataset, read_rows, stored_ranges
+from edmf_jax.errors import UserError
+
+_IMAGES = ("source_a", "source_b", "truth")
+
+
+class Scene(NamedTuple):
+    """Two sources and, if the data set has it, the ground truth: uint8 `[H, W]` or `[H, W, 3]` RGB, of one shape."""
+
+    id: str
+    a: np.ndarray
+    b: np.ndarray
+    truth: np.ndarray | None = None
+
+
+class Record(NamedTuple):
+    """A scene as stored: feature → bytes of the image file."""
+
+    id: str
+    files: dict[str, bytes]
+
+
+class Pairs:
+    """A split of a prepared data set, read from disk on each pass.
+
+    Attributes:
+      dataset: name and config of the data set, "edmf/table2".
+      split: the split as the user named it, "test" or "test[:10]".
+      ids: numbers or names of the scenes, in stored order.
+      has_truth: whether the data set has a ground truth.
+      is_color: whether the scenes are decoded in color.
+      data_bytes: size of the stored split [bytes]; a different size means that it is another data set.
+    """
+
+    def __init__(self, builder, split: str, *, limit: int | None = None, gray: bool = False,
+                 exposures: Exposures | None = None):
+        """Opens a split of a prepared builder.
+
+        Args:
+          builder: a prepared TFDS builder.
+          split: one of its splits, or a part of one.
+          limit: use only this many pairs, the first ones; None: all.
+          gray: decode to gray levels.
+          exposures: change the exposures of sources and truth by this condition; None: leave them as stored.
+
+        Raises:
+          UserError: there is no such split, it holds no pairs, or its scenes have more than two shots.
+        """
+        self.dataset = dataset_name(builder)
+        features, splits = builder.info.features, builder.info.splits
+        if split.partition("[")[0] not in splits:
+            raise UserError(f"--split={split}: {self.dataset} has {', '.join(sorted(splits))}")
+        stored_ranges(builder, split, f"--split={split}")  # the part in brackets, too, must be one
+        if not {"source_a", "source_b"} <= set(features):
+            raise UserError(f"--dataset={self.dataset}: its scenes are not pairs; only pairs are evaluated")
+        if limit is not None and limit < 1:
+            raise UserError(f"--limit={limit}: at least one pair is needed")
+        self._builder, self.split, self._limit, self._gray = builder, split, limit, gray
+        self._exposures = exposures
+        # Some data sets number their pairs and store the name from the files as well, which tells a reader more.
+        self._id_feature = "name" if "name" in features else "id"
+        self._images = tuple(name for name in _IMAGES if name in features)
+        self.has_truth = "truth" in self._images
+        self.is_color = not gray and all(features[name].shape[-1] == 3 for name in self._images)
+        self.data_bytes = int(splits[split.partition("[")[0]].num_bytes)
+        self.ids = [record.id for record in self.records()]
+        self._check_ids()
+
+    def _check_ids(self) -> None:
+        """Raises UserError if there are no pairs, or if an id cannot serve as a unique file name."""
+        if not self.ids:
+            raise UserError(f"--split={self.split}: {self.dataset} holds no pairs there")
+        for name in self.ids:
+            if not name or name.startswith(".") or any(c in name for c in "/\\:") or self.ids.count(name) > 1:
+                raise UserError(f"--dataset={self.dataset}: the name {name!r} of a pair cannot be used as a unique "
+                                "file name")
+
+    def records(self) -> Iterator[Record]:
+        """Reads the scenes as stored, in order."""
+        for row in read_rows(self._builder, self.split, 0, self._limit):
+            yield Record(_text(row[self._id_feature]), {name: row[name] for name in self._images})
+
+    def decode(self, record: Record) -> Scene:
+        """Decodes a scene and applies the exposures; gray if the user asked for gray or any of its files is gray.
+
+        Raises:
+          UserError: a damaged file, sizes that differ, or more than 8 bits per channel.
+        """
+        images = decode_files(record.files, self.dataset, record.id)
+        if self._exposures:  # before the conversion to gray, because a camera exposes each color channel
+            exposed = self._exposures.apply(*(images.get(name) for name in _IMAGES))
+            images = {name: image for name, image in zip(_IMAGES, exposed) if image is not None}
+        if self._gray or any(image.ndim == 2 for image in images.values()):
+            images = {name: to_gray(image) for name, image in images.items()}
+        return Scene(record.id, images["source_a"], images["source_b"], images.get("truth"))
+
+
+def open_pairs(dataset: str, split: str, *, source: str | None = None, data_dir: str | None = None,
+               patterns: Mapping[str, str | None] | None = None, allow_missing: bool = False,
+               limit: int | None = None, gray: bool = False, exposures: Exposures | None = None,
+               log: Callable[[str], None] = print) -> Pairs:
+    """Opens a split of a data set by name; builds the data set first if needed.
+
+    Args:
+      dataset, source, data_dir, patterns, allow_missing, log: see `tfds_reader.open_dataset`.
+      split, limit, gray, exposures: see `Pairs`.
+
+    Raises:
+      UserError: there is no such data set or split, or its files cannot be had.
+    """
+    options = {} if patterns is None else {"patterns": patterns}
+    builder = open_dataset(dataset, data_dir, source=source, allow_missing=allow_missing, log=log, **options)
+    return Pairs(builder, split, limit=limit, gray=gray, exposures=exposures)
+
+
+def _text(value: bytes | int) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)

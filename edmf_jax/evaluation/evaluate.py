@@ -1,0 +1,255 @@
+"""Runs methods on a data set: fused pictures, scores per pair, a summary.
+
+It can be stopped at any moment; the same call continues.  Three steps overlap: pictures are decoded ahead, the main
+thread fuses, and another thread stores and scores what was fused.  Each row is written as soon as its picture is
+scored.
+"""
+
+import collections
+import shlex
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from edmf_jax.core.exposures import find_condition
+from edmf_jax.data.pairs import Pairs, Scene, open_pairs
+from edmf_jax.errors import UserError
+from edmf_jax.evaluation.methods import Method, make_methods, with_slugs
+from edmf_jax.evaluation.scoring import (
+    DEFAULT_METRICS,
+    STORES,
+    as_stored,
+    choose_metrics,
+    encode,
+    metric_columns,
+    score,
+)
+from edmf_jax.evaluation.store import (
+    ScoreStore,
+    evaluation_versions,
+    open_evaluation,
+    read_evaluation,
+    to_json,
+    unfinished,
+)
+from edmf_jax.evaluation.summary import Summary, summarize, to_record
+from edmf_jax.evaluation.tables import to_latex, to_markdown
+from edmf_jax.fusion.tiling import TILINGS
+from edmf_jax.io.atomic import replace_file
+from edmf_jax.runtime.interrupt import Interrupted, InterruptFlag
+
+_DECODING_THREADS = 4
+_DECODED_AHEAD, _WAITING_TO_BE_SCORED = 4, 4  # pictures, at most; bounds the memory
+
+
+def evaluate(dataset: str, methods: Sequence[str], workdir: str | Path, *, source: str | None = None,
+             split: str = "test", tiling: str = "whole", store: str = "png", gray: bool = False,
+             metrics: Sequence[str] = DEFAULT_METRICS, limit: int | None = None, data_dir: str | None = None,
+             patterns: Mapping[str, str | None] | None = None, allow_missing: bool = False,
+             exposures: str | None = None, log: Callable[[str], None] = print) -> Summary:
+    """Fuses and scores a data set's pairs by every method, and compares the methods.
+
+    By default the metrics are those of the paper's Table 2, with its toolbox's conventions, on gray levels (MATLAB's
+    rgb2gray of sources and fused picture).  If the data set has a ground truth, the fidelity to it is added, as
+    `PSNR_truth`, ….
+
+    Args:
+      dataset: name of one of our TFDS data sets: "edmf", "lytro", "edmf_synthetic/tiny", ….
+      methods: each SPEC or LABEL=SPEC, see `methods.make_methods`.
+      workdir: the folder for pictures, scores and summary (see `store`).  What is in it already is not computed again;
+        methods and pairs may be added.
+      source: the published files, for a data set that is not prepared yet.
+      split: of the data set.
+      tiling: how weights process a picture, "whole" or "mufusion" (see `fusion.tiling`).
+      store: "png", or "jpeg75": score pictures after JPEG compression of quality 75, as was evidently done for Table 2
+        (a `folder:` of JPEG files is scored as it is).
+      gray: fuse gray levels, as in Table 2's protocol, instead of the pictures in color.
+      metrics: names or groups of metrics (see `scoring.choose_metrics`); the same in every call for a folder.
+      limit: use only this many pairs, the first ones; None: all.
+      data_dir: where TFDS keeps prepared data.
+      patterns: file names of "image_pairs" (see `open_dataset`).
+      allow_missing: leave out pairs that are missing from the data set's copy or from a `folder:` method.
+      exposures: name of the condition (`exposures.CONDITIONS`) applied to sources and truth; None: leave them as they
+        are.
+      log: called with each line meant for the user.
+
+    Returns:
+      The summary that is also written to the three summary files.
+
+    Raises:
+      UserError: a wrong argument; `workdir` holds another evaluation; pictures are missing.
+      Interrupted: SIGINT or SIGTERM; the same call continues.
+    """
+    _check_choice("--tiling", tiling, TILINGS)
+    _check_choice("--store", store, STORES)
+    choose_metrics(metrics)
+    condition = find_condition(exposures)
+    pairs = open_pairs(dataset, split, source=source, data_dir=data_dir, patterns=patterns,
+                       allow_missing=allow_missing, limit=limit, gray=gray, exposures=condition, log=log)
+    folder = Path(workdir)
+    known = read_evaluation(folder)
+    chosen = with_slugs(make_methods(methods, pairs.ids, tiling=tiling), known["methods"] if known else ())
+    _check_missing(chosen, len(pairs.ids), allow_missing, log)
+    command = _command_line(dataset, methods, folder, source=source, split=split, tiling=tiling, store=store,
+                            gray=gray, metrics=tuple(metrics), limit=limit, data_dir=data_dir,
+                            allow_missing=allow_missing, exposures=exposures,
+                            **{f"pattern_{role}": text for role, text in (patterns or {}).items()})
+    record = open_evaluation(folder, {
+        "dataset": pairs.dataset, "split": split, "data_bytes": pairs.data_bytes, "gray": gray, "tiling": tiling,
+        "store": store, "exposures": condition and condition.to_record(), "count": len(pairs.ids), "ids": pairs.ids,
+        "methods": [method.entry for method in chosen],
+        "metrics": metric_columns(truth=pairs.has_truth, color=pairs.is_color, metrics=metrics),
+        "versions": evaluation_versions(),
+        "opened": {"source": source and str(Path(source).absolute()), "patterns": patterns,
+                   "data_dir": data_dir and str(Path(data_dir).absolute())}}, command)
+    names = [metric["name"] for metric in record["metrics"]]
+    stores = {entry["name"]: ScoreStore(folder / entry["slug"], names) for entry in record["methods"]}
+    _run(pairs, [_Job(m, stores[m.name], "png" if m.as_stored else store, metrics) for m in chosen], log)
+    return _write_summary(folder, record, stores, log)
+
+
+class _Job(NamedTuple):
+    """One method to run on all pairs.
+
+    Attributes:
+      method: the method.
+      store: where its scores are written.
+      file_format: how its pictures are stored, a key of `STORES`.
+      metrics: names of the metrics to compute.
+    """
+
+    method: Method
+    store: ScoreStore
+    file_format: str
+    metrics: Sequence[str]
+
+    def is_pending(self, pair_id: str) -> bool:
+        """Whether this pair still has to be fused and scored."""
+        return pair_id not in self.store.rows and pair_id not in self.method.missing
+
+    def fused_path(self, pair_id: str) -> Path:
+        """The file of the fused picture."""
+        return self.store.folder / "fused" / f"{pair_id}{STORES[self.file_format][0]}"
+
+
+def _run(pairs: Pairs, jobs: Sequence[_Job], log: Callable[[str], None]) -> None:
+    """Fuses and scores all pending pairs.
+
+    Raises:
+      UserError: a picture can't be fused, or was changed after it was scored; all that was done before is kept.
+      Interrupted: SIGINT or SIGTERM.
+    """
+    for job in jobs:
+        _check_unchanged(job)
+    total = len(pairs.ids) * len(jobs) - sum(len(job.method.missing) for job in jobs)
+    pending = sum(job.is_pending(pair_id) for job in jobs for pair_id in pairs.ids)
+    if 0 < pending < total:
+        log(f"{total - pending} of {total} pictures are scored already: continuing with the other {pending}")
+    seconds: dict[str, list[float]] = {job.method.name: [] for job in jobs}
+    with (InterruptFlag() as flag, ThreadPoolExecutor(_DECODING_THREADS) as decoders, ThreadPoolExecutor(1) as scorer,
+          tqdm(total=total, initial=total - pending, desc="fuse and score", unit="picture", disable=None) as bar):
+        records = (record for record in pairs.records() if any(job.is_pending(record.id) for job in jobs))
+        scenes = _map_ahead(decoders, pairs.decode, records) if pending else ()
+        work = ((job, scene) for scene in scenes for job in jobs if job.is_pending(scene.id))
+        scoring: collections.deque[tuple[_Job, str, Future]] = collections.deque()
+        try:
+            for job, scene in work:
+                if flag.signal:
+                    break
+                start = time.perf_counter()
+                fused = job.method.fuse(scene)
+                seconds[job.method.name].append(time.perf_counter() - start)
+                scoring.append((job, scene.id, scorer.submit(_store_and_score, job, scene, fused)))
+                if len(scoring) > _WAITING_TO_BE_SCORED:
+                    _add_oldest_score(scoring, bar)
+        finally:  # keep what is done, also if a picture can't be fused
+            while scoring:
+                _add_oldest_score(scoring, bar)
+        if flag.signal:
+            pending = sum(job.is_pending(pair_id) for job in jobs for pair_id in pairs.ids)
+            raise Interrupted(f"stopped; {total - pending} of {total} pictures are scored; the same command continues",
+                              flag.signal)
+    for name, times in seconds.items():
+        if times:
+            log(f"{name}: {np.median(times):.3f} s to fuse a picture (median)")
+
+
+def _map_ahead(pool: ThreadPoolExecutor, function: Callable, items: Iterable) -> Iterator:
+    """`map(function, items)` in a pool of threads, computed `_DECODED_AHEAD` results ahead of the consumer."""
+    futures: collections.deque[Future] = collections.deque()
+    for item in items:
+        futures.append(pool.submit(function, item))
+        if len(futures) > _DECODED_AHEAD:
+            yield futures.popleft().result()
+    while futures:
+        yield futures.popleft().result()
+
+
+def _store_and_score(job: _Job, scene: Scene, fused: np.ndarray) -> dict[str, float]:
+    data = encode(fused, job.file_format)
+    replace_file(job.fused_path(scene.id), data)
+    return score(scene, as_stored(fused, data, job.file_format), job.metrics)
+
+
+def _add_oldest_score(scoring: collections.deque, bar: tqdm) -> None:
+    """Waits for the picture that was submitted first and writes its row."""
+    job, pair_id, future = scoring.popleft()
+    job.store.add(pair_id, future.result())
+    bar.update()
+
+
+def _check_choice(argument: str, value: str, choices: Iterable[str]) -> None:
+    if value not in choices:
+        raise UserError(f"{argument}={value} is unknown; use one of {', '.join(choices)}")
+
+
+def _check_missing(methods: Sequence[Method], count: int, allow_missing: bool, log: Callable[[str], None]) -> None:
+    """Raises UserError if a method lacks pictures; with `allow_missing` only logs it, unless it has none at all."""
+    for method in methods:
+        if not method.missing:
+            continue
+        listed = ", ".join(method.missing[:10]) + (" …" if len(method.missing) > 10 else "")
+        problem = f"--method {method.spec} has no picture of {len(method.missing)} of {count} pairs: {listed}"
+        if not allow_missing or len(method.missing) == count:
+            raise UserError(f"{problem}; files are found by name (ID.png) or by the last number in their name; "
+                            "complete the folder, or leave out these pairs with --allow-missing")
+        log(f"{problem}; they are left out of the comparison")
+
+
+def _check_unchanged(job: _Job) -> None:
+    """Raises UserError if a picture of a `folder:` method was replaced after it was scored."""
+    for pair_id, path in job.method.pictures.items():
+        stored = job.fused_path(pair_id)
+        if pair_id in job.store.rows and stored.is_file() and path.stat().st_mtime > stored.stat().st_mtime:
+            raise UserError(f"{path} was changed after it was scored; delete {job.store.folder} to score it again")
+
+
+def _write_summary(folder: Path, record: Mapping[str, Any], stores: Mapping[str, ScoreStore],
+                   log: Callable[[str], None]) -> Summary:
+    """Summarizes all methods in the folder that have all pairs, those of earlier calls included."""
+    rows = {name: store.rows for name, store in stores.items()}
+    lacking = unfinished(record, rows)
+    complete = {name: scored for name, scored in rows.items() if name not in lacking}
+    summary = summarize(record, complete, lacking)
+    for suffix, text in (("json", to_json(to_record(summary))), ("md", to_markdown(summary)),
+                         ("tex", to_latex(summary))):
+        replace_file(folder / f"summary.{suffix}", text.encode())
+    log(f"summary: {folder / 'summary.md'}, .tex and .json")
+    return summary
+
+
+def _command_line(dataset: str, methods: Sequence[str], folder: Path, **options) -> str:
+    """The shell command that is equivalent to a call of `evaluate`."""
+    defaults = {"split": "test", "tiling": "whole", "store": "png", "metrics": DEFAULT_METRICS}
+    words = ["edmf", "evaluate", "--dataset", dataset]
+    for name, value in options.items():
+        if value is True:
+            words.append(f"--{name.replace('_', '-')}")
+        elif value not in (None, False) and value != defaults.get(name):
+            words += [f"--{name.replace('_', '-')}", *(value if isinstance(value, tuple) else [str(value)])]
+    return shlex.join([*words, "--method", *methods, "--workdir", str(folder)])

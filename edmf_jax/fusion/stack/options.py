@@ -1,0 +1,63 @@
+"""The options of `fuse_photos` and its result."""
+
+import dataclasses
+
+import numpy as np
+
+from edmf_jax.errors import UserError
+from edmf_jax.registration import METHODS
+
+_CHOICES = {
+    "align": (*METHODS, "none"),
+    "model": ("similarity", "affine", "homography"),
+    "exposure": ("reference", "average", "well-exposed"),
+    "pixels": ("shots", "network"),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class PhotoOptions:
+    """How photographs are fused.
+
+    Attributes:
+      align: how the shots are registered, one of `registration.METHODS`; "none": they are registered already, and
+        of one size.
+      model: the kind of map between two shots: "similarity", "affine" or "homography".
+      exposure: where the brightness of the result comes from: "reference", "average" or "well-exposed" (`exposure`).
+      crop: cut to the area that all shots cover; otherwise the result has the reference's frame.
+      pixels: "shots": a mean of the shots, weighted by local sharpness (`blend`); "network": the network fuses the
+        luma, and the chroma is a mean of the shots'.
+    """
+
+    align: str = "pso-sift"
+    model: str = "homography"
+    exposure: str = "reference"
+    crop: bool = False
+    pixels: str = "shots"
+
+    def check(self) -> None:
+        """Raises UserError if an option is not one of its choices."""
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise UserError(f"{name}={getattr(self, name)!r} is unknown; use one of {', '.join(choices)}")
+
+
+@dataclasses.dataclass(frozen=True)
+class PhotoResult:
+    """A fused photograph and how it was made.
+
+    Attributes:
+      image: `[H, W]`, `[H, W, 1]` or `[H, W, 3]` like the reference, in its dtype and range.
+      sources: uint8 `[H, W]` (uint16 from 257 shots on): for each pixel the number of the sharpest shot; 0 is the
+        reference.  With `pixels="shots"` it is the shot of the largest weight, with "network" that of the
+        largest local spatial frequency, as in the paper's focus mask.
+      registrations: for each shot its `registration.Registration`; None for the reference and with `align="none"`.
+      stops: for each shot its exposure relative to the reference's; +1 is twice the light.
+      frame: top, left, height and width of the result within the reference, px.
+    """
+
+    image: np.ndarray
+    sources: np.ndarray
+    registrations: tuple
+    stops: tuple[float, ...]
+    frame: tuple[int, int, int, int]

@@ -1,0 +1,203 @@
+"""The paper's fusion of two registered pictures of any size, with bounded memory and few compiles.
+
+There are two tilings:
+
+- `whole` gives the network's output for the whole picture, up to float rounding.  Pictures are padded to one of a
+  few shapes (`core.buckets`) and cut into pieces above 1036 px a side.  Neither changes the result: the
+  network ignores the padding (`core.padded`), and every piece overlaps its neighbors by the network's receptive field.
+- `mufusion` is the protocol of MUFusion's authors, and so that of the MUFusion row of the paper's Table 2: tiles of
+  128 px at every 124 px from the top left, plus one more row and column of tiles flush with the bottom and right edge,
+  each through the network alone.  Overlapping tiles are averaged; a tile that occurs twice counts twice.
+"""
+
+import contextlib
+import functools
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from edmf_jax.core.buckets import bucket_size
+from edmf_jax.core.color import fuse_chroma, luma, rgb_to_ycbcr, ycbcr_to_rgb
+from edmf_jax.core.model import MIN_SIDE_PX, FusionNet, fuse_luma
+from edmf_jax.core.padded import MARGIN_PX, fuse_padded
+from edmf_jax.errors import UserError
+from edmf_jax.fusion.pixels import from_unit, full_scale, size_text, to_unit
+
+TILINGS = ("whole", "mufusion")
+TILE_PX, STRIDE_PX = 128, 124
+TILES_AT_ONCE = 8  # any other number means another compile; on two cores no number is faster
+# An output pixel depends on 23 px around it, and one more by the alignment to half size: 24, even.
+HALO_PX = 24
+LARGEST_PX = 1036  # with the margin, 1040 px: a shape of `core.buckets`; 2 GB with MUFusion's network
+_STRIP_PX = 512  # color is computed in strips of so many rows, which bounds its memory
+
+_fuse_padded = jax.jit(fuse_padded, static_argnums=0)
+_fuse_tiles = jax.jit(fuse_luma, static_argnums=0)
+
+
+def fuse_levels(model: FusionNet, params: dict, a: np.ndarray, b: np.ndarray, tiling: str = "whole") -> np.ndarray:
+    """`fuse_pair` of two uint8 pictures, with the errors of `edmf evaluate --tiling`.
+
+    Raises:
+      UserError: the pictures are too small for the tiling, or too large for the memory.
+    """
+    smallest = TILE_PX if tiling == "mufusion" else MIN_SIDE_PX
+    if min(a.shape[:2]) < smallest:
+        raise UserError(f"--tiling={tiling} takes pictures of at least {smallest}×{smallest} px, these are "
+                        f"{size_text(a)}" + ("; use --tiling whole" if tiling == "mufusion" else ""))
+    with out_of_memory_as(f"{size_text(a)} take more memory than there is; use --tiling mufusion, which takes little"):
+        return fuse_pair(model, params, a, b, tiling)
+
+
+def fuse_pair(model: FusionNet, params: dict, a: np.ndarray, b: np.ndarray, tiling: str = "whole") -> np.ndarray:
+    """Fuses two registered pictures: Y by the network, chroma by its distance from neutral (docs/paper.md, Color).
+
+    Args:
+      model, params: the network.
+      a, b: `[H, W]` or `[H, W, 3]` RGB, of one shape and dtype: uint8 or uint16 over their full range, or floats in
+        [0, 1].  At least 16 × 16 px, with "mufusion" 128 × 128 px.
+      tiling: one of `TILINGS`.
+
+    Returns:
+      A picture of that shape and dtype, clipped to its range; integers are rounded half to even.  Computed in float32,
+      or in float64 if the network is.
+    """
+    run_network = {"whole": fuse_whole, "mufusion": fuse_mufusion}[tiling]
+    fused = run_network(model, params, *(_luma_plane(x, compute_dtype(model)) for x in (a, b)))
+    return from_unit(fused, a.dtype) if a.ndim == 2 else _recolor(fused, a, b)
+
+
+def compute_dtype(model: FusionNet) -> np.dtype:
+    """The dtype of the network's input and output: float32, or float64 for a network that computes in float64."""
+    return np.dtype(jnp.promote_types(jnp.float32, model.dtype))
+
+
+@contextlib.contextmanager
+def out_of_memory_as(message: str) -> Iterator[None]:
+    """Raises a `UserError` of this one line where XLA runs out of memory."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise UserError(message) from error
+
+
+def fuse_whole(model: FusionNet, params: dict, a: np.ndarray, b: np.ndarray,
+               largest_px: int | None = None) -> np.ndarray:
+    """The network on planes `[H, W]` in [0, 1] as a whole: `[H, W]`, not clipped.
+
+    `largest_px` is the side of the pieces that the planes are cut into, even and more than 48; None: `LARGEST_PX`.
+    """
+    largest_px = largest_px or LARGEST_PX
+    fused = np.empty(a.shape, compute_dtype(model))
+    shape = padded_shape(a.shape, largest_px)
+    for rows, kept_rows in pieces(a.shape[0], largest_px):
+        for columns, kept_columns in pieces(a.shape[1], largest_px):
+            piece = fuse_piece(model, params, a[rows, columns], b[rows, columns], shape)
+            fused[kept_rows, kept_columns] = piece[within(kept_rows, rows), within(kept_columns, columns)]
+    return fused
+
+
+def padded_shape(shape: tuple[int, int], largest_px: int) -> tuple[int, int]:
+    """The shape that all pieces of a picture of `shape` are padded to: one compile serves all of them."""
+    height, width = (bucket_size(min(side, largest_px) + MARGIN_PX) for side in shape)
+    return height, width
+
+
+def fuse_piece(model: FusionNet, params: dict, a: np.ndarray, b: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """The network on planes `[H, W]` in [0, 1] in one piece, padded to `shape`: `[H, W]`, not clipped.
+
+    Every fusion of a whole picture comes down to this function; pieces of one padded shape share its compile.
+    """
+    padded = np.zeros((2, 1, *shape), compute_dtype(model))
+    padded[:, 0, : a.shape[0], : a.shape[1]] = a, b
+    # By default a GPU or TPU multiplies float32 numbers at less than float32 precision.
+    with jax.default_matmul_precision("highest"):
+        fused = _fuse_padded(model, params, *padded, *a.shape)
+    return np.asarray(fused)[0, : a.shape[0], : a.shape[1]]
+
+
+def fuse_mufusion(model: FusionNet, params: dict, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The network on planes `[H, W]` in [0, 1], in MUFusion's tiles: `[H, W]`, not clipped."""
+    corners = [(top, left) for top in tile_starts(a.shape[0]) for left in tile_starts(a.shape[1])]
+    windows = [(slice(top, top + TILE_PX), slice(left, left + TILE_PX)) for top, left in corners]
+    dtype = compute_dtype(model)
+    tiles = np.zeros((2, -(-len(windows) // TILES_AT_ONCE) * TILES_AT_ONCE, TILE_PX, TILE_PX), dtype)
+    for i, window in enumerate(windows):
+        tiles[:, i] = a[window], b[window]
+    with jax.default_matmul_precision("highest"):
+        batches = [_fuse_tiles(model, params, *tiles[:, i : i + TILES_AT_ONCE])
+                   for i in range(0, tiles.shape[1], TILES_AT_ONCE)]
+    total, count = np.zeros(a.shape), np.zeros(a.shape)
+    for window, tile in zip(windows, (tile for batch in batches for tile in np.asarray(batch))):
+        total[window] += tile
+        count[window] += 1
+    return (total / count).astype(dtype)
+
+
+def tile_starts(length: int) -> list[int]:
+    """Where MUFusion's tiles begin along a side of `length` px; the one flush with the end comes last."""
+    return [*range(0, length - TILE_PX + 1, STRIDE_PX), length - TILE_PX]
+
+
+def pieces(length: int, largest_px: int) -> Iterator[tuple[slice, slice]]:
+    """Cuts a side of `length` px into overlapping pieces; yields each piece and the part of it that is kept.
+
+    Pieces are at most `largest_px` long, which is even, and start at even pixels.  The kept parts cover the side once
+    and end `HALO_PX` or more inside their piece, except at the ends of the side.
+    """
+    step = largest_px - 2 * HALO_PX
+    starts = range(0, max(length - 2 * HALO_PX, 1), step)
+    for start in starts:
+        stop = min(start + largest_px, length)
+        first = start + HALO_PX if start else 0
+        yield slice(start, stop), slice(first, length if start == starts[-1] else stop - HALO_PX)
+
+
+def within(kept: slice, piece: slice) -> slice:
+    """`kept` counted from the start of `piece`."""
+    return slice(kept.start - piece.start, kept.stop - piece.start)
+
+
+def _strips(height: int) -> Iterator[slice]:
+    for top in range(0, height, _STRIP_PX):
+        yield slice(top, min(top + _STRIP_PX, height))
+
+
+def _luma_plane(image: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Y `[H, W]` in [0, 1] of a gray or RGB picture, as the floating-point `dtype`."""
+    if image.ndim == 2:
+        return to_unit(image, dtype)
+    plane = np.empty(image.shape[:2], dtype)
+    for rows in _strips(len(image)):
+        plane[rows] = luma(to_unit(image[rows], dtype))
+    return plane
+
+
+@functools.partial(jax.jit, static_argnames="dtype")
+def _add_color(fused: jax.Array, a: jax.Array, b: jax.Array, dtype: np.dtype) -> jax.Array:
+    """RGB `[H, W, 3]` of `dtype` from the fused Y `[H, W]` and the chroma of two pictures `[3, H, W]`.
+
+    The pictures have the values of `dtype`, but are floats of the type to compute in.  A floating-point
+    result is of that type.
+    """
+    full = full_scale(dtype)
+    (_, cb_a, cr_a), (_, cb_b, cr_b) = (rgb_to_ycbcr(jnp.moveaxis(x, 0, -1) / full) for x in (a, b))
+    rgb = ycbcr_to_rgb(jnp.clip(fused, 0, 1), fuse_chroma(cb_a, cb_b), fuse_chroma(cr_a, cr_b))
+    rgb = jnp.clip(rgb, 0, 1)
+    return jnp.round(full * rgb).astype(dtype) if np.issubdtype(dtype, np.integer) else rgb
+
+
+def _recolor(fused: np.ndarray, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """`_add_color`, strip by strip and compiled for a few padded shapes only."""
+    image = np.empty(a.shape, a.dtype)
+    height, width = a.shape[:2]
+    planes = np.zeros((7, bucket_size(min(height, _STRIP_PX)), bucket_size(width)), fused.dtype)
+    for rows in _strips(height):
+        planes[:, : rows.stop - rows.start, :width] = fused[rows], *(x[rows, :, c] for x in (a, b) for c in range(3))
+        strip = _add_color(planes[0], planes[1:4], planes[4:], a.dtype)
+        image[rows] = np.asarray(strip)[: rows.stop - rows.start, :width]
+    return image

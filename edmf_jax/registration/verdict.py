@@ -1,0 +1,130 @@
+"""The options of a registration, its result, and the limits within which the result is reliable."""
+
+import dataclasses
+
+import numpy as np
+
+from edmf_jax.errors import UserError
+
+METHODS = ("pso-sift", "sift+ransac", "sift+magsac", "ecc")
+
+
+@dataclasses.dataclass(frozen=True)
+class RegistrationConfig:
+    """Every setting; the defaults are what docs/registration.md was measured with.
+
+    Attributes:
+      match_pixels: keypoints are matched on copies of at most this many pixels.
+      refine_pixels: the map is refined on copies of at most this many pixels.
+      max_keypoints: SIFT keypoints per picture at most.
+      blur_px: standard deviation of the Gaussian before the gradient that SIFT works on, px of the copy.
+      inlier_px: the distance from which on a match counts as wrong, px of the copy.
+      particles, steps: the swarm's size, and its moves in each of three stages.
+      seed: of the swarm.
+      refine: sub-pixel refinement by correlating tiles; False keeps the map from the matches.
+      min_inliers: matches that agree with the map and were found without knowing it.
+      min_tiles: tiles whose content agrees with the map.
+      min_agreement: their share of the tiles with a clear correlation peak, [0, 1].
+      min_overlap: the share of the reference that the moving picture covers, [0, 1].
+      max_deviation_px: estimated standard deviation of the map at the worst corner, px: more counts as wrong.
+      min_limit_permille, max_limit_permille: bounds on that limit, in thousandths of the reference's diagonal, because
+        a pixel is little in a large picture and much in a small one.
+      max_stretch: the largest factor on lengths, or its reciprocal, anywhere in the picture.
+    """
+
+    match_pixels: float = 1.0e6
+    refine_pixels: float = 6.0e6
+    max_keypoints: int = 4000
+    blur_px: float = 2.0
+    inlier_px: float = 3.0
+    particles: int = 128
+    steps: int = 50
+    seed: int = 0
+    refine: bool = True
+    min_inliers: int = 12
+    min_tiles: int = 8
+    min_agreement: float = 0.4
+    min_overlap: float = 0.4
+    max_deviation_px: float = 3.0
+    min_limit_permille: float = 1.7
+    max_limit_permille: float = 3.0
+    max_stretch: float = 2.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Registration:
+    """A map from the reference to the moving picture, and the evidence for it.
+
+    Attributes:
+      matrix: 3×3 float64, lower right element 1: (x, y, 1) in the reference → the moving
+        picture, px, integers at pixel centers.  The identity if none was found.
+      method, model: as requested.
+      matches: pairs of keypoints with matching descriptors; 0 for ECC.
+      inliers: those of them that agree with the map, of distinct places.
+      tiles: tiles of the pictures with a clear correlation peak, anywhere.
+      agreeing_tiles: those of them whose peak is where the map says.
+      residual_px: root mean square of the agreeing tiles' remaining shift, px of the reference.
+      deviation_px: estimated standard deviation of the map at the worst corner, px of the moving picture; for
+        an unrefined map it includes the distance from the refined one.
+      overlap: the share of the reference that the moving picture covers, [0, 1].
+      confident: whether all of this is within the configuration's limits.
+      doubts: the reasons if not, for the user; empty if confident.
+      points, targets: the inliers, (x, y) `[inliers, 2]` float64, px: in the reference, and in
+        the moving picture; for display.  None for ECC, or if no map was found.
+    """
+
+    matrix: np.ndarray
+    method: str
+    model: str
+    matches: int = 0
+    inliers: int = 0
+    tiles: int = 0
+    agreeing_tiles: int = 0
+    residual_px: float = float("inf")
+    deviation_px: float = float("inf")
+    overlap: float = 0.0
+    confident: bool = False
+    doubts: str = ""
+    points: np.ndarray | None = None
+    targets: np.ndarray | None = None
+
+
+def judge(found: Registration, config: RegistrationConfig, diagonal_px: float,
+          stretch: tuple[float, float]) -> Registration:
+    """`found` with `confident` and `doubts` filled in.
+
+    Args:
+      diagonal_px: of the reference.
+      stretch: the smallest and the largest factor on lengths (`transforms.stretch`).
+    """
+    share = found.agreeing_tiles / max(found.tiles, 1)
+    lower, upper = (limit * diagonal_px / 1000 for limit in (config.min_limit_permille, config.max_limit_permille))
+    limit_px = min(max(config.max_deviation_px, lower), upper)
+    doubts = []
+    if found.method != "ecc" and found.inliers < config.min_inliers:
+        doubts.append(f"{found.inliers} matching points agree, {config.min_inliers} are needed")
+    if not (1 / config.max_stretch <= stretch[0] and stretch[1] <= config.max_stretch):
+        doubts.append(f"lengths would change by a factor of {stretch[0]:.2f} to {stretch[1]:.2f}")
+    if found.overlap < config.min_overlap:
+        doubts.append(f"the pictures share {100 * found.overlap:.0f} % of the view, "
+                      f"{100 * config.min_overlap:.0f} % are needed")
+    if found.agreeing_tiles < config.min_tiles or share < config.min_agreement:
+        doubts.append(f"the content agrees in {found.agreeing_tiles} of {found.tiles} places")
+    if not found.deviation_px <= limit_px:
+        doubts.append(f"the corners are uncertain by {found.deviation_px:.1f} px, more than {limit_px:.1f}")
+    return dataclasses.replace(found, confident=not doubts, doubts="; ".join(doubts))
+
+
+def require_confident(found: Registration, reference: str, moving: str) -> Registration:
+    """`found` itself if it is confident.
+
+    Args:
+      reference, moving: the names of the two pictures, for the message.
+
+    Raises:
+      UserError: it is not; one line with the reasons and what to do.
+    """
+    if found.confident:
+        return found
+    raise UserError(f"{moving}: cannot be registered to {reference} with confidence ({found.doubts}); check that both "
+                    "show the same scene, or use --align none if they are registered already")

@@ -1,0 +1,10 @@
+"""Trains the paper's method: `train.train(config, workdir)`, from a configuration to a trained state.
+
+In reading order:
+
+- config, train, loop: checking the configuration, setting a run up, and the loop over epochs;
+- patches, device_data: where the patches are and in which order they come; sending the pictures to the devices;
+- state, steps, host_bank: the state of a run, the training step, and the step with a memory bank in host memory;
+- run_dir, checkpoint, export_run: what a run writes, and weights made from it;
+- divergence, profiling: stopping on a bad loss, and tracing steps.
+"""

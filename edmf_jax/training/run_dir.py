@@ -1,0 +1,142 @@
+"""A run's folder: `run.json` (configuration, versions, data), `metrics.jsonl`, `checkpoints/`."""
+
+import datetime
+import json
+import time
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from edmf_jax.errors import UserError
+from edmf_jax.io.atomic import replace_file
+from edmf_jax.runtime import distributed
+from edmf_jax.runtime.process import versions
+from edmf_jax.training.config import differences, to_json
+
+# Fields (or their first letters) that a resumed run may change: they affect neither patches nor what a step computes.
+MAY_CHANGE = ("train.epochs", "train.log_every_steps", "train.steps_per_call", "train.diverged_ratio",
+              "checkpoint.", "data.data_dir", "data.allow_missing", "memory.kind")
+# Packages whose versions are recorded, because they affect a run's numbers.
+PACKAGES = ("edmf-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
+
+
+def open_workdir(workdir: str | Path, config: ConfigDict) -> Path:
+    """Creates the folder, or checks that the run in it has the same configuration; returns its absolute path.
+
+    Raises:
+      UserError: the folder can't be made, or holds the run of another configuration.
+    """
+    folder = Path(workdir).absolute()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--workdir={workdir}: can't make this folder: {error.strerror}") from error
+    record = read_run(folder)
+    if record:
+        different = [d for d in differences(config, record["config"]) if not d.startswith(MAY_CHANGE)]
+        if different:
+            raise UserError(f"--workdir={workdir} holds the run of another configuration: {', '.join(different)}; "
+                            "choose another folder, or the configuration of that run")
+    return folder
+
+
+def read_run(folder: Path) -> dict | None:
+    """The record of the run in `folder`, or None if no run has begun there.
+
+    Raises:
+      UserError: the record is damaged.
+    """
+    path = Path(folder) / "run.json"
+    if not path.is_file():
+        return None
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}); choose another work folder") from error
+
+
+def write_run(folder: Path, config: ConfigDict, fingerprint: str, memory_kind: str) -> None:
+    """Writes `run.json`: configuration, versions, data and kind of memory; a resumed run's data is checked first.
+
+    Args:
+      folder: the run's.
+      config: its configuration.
+      fingerprint: of its data, see `device_data.TrainingSet.fingerprint`.
+      memory_kind: "images", "host" or "snapshots".
+
+    Raises:
+      UserError: the run began on other pictures.
+    """
+    record = read_run(folder)
+    if record and record["data"] != fingerprint:
+        raise UserError(f"{folder}: this run began on other pictures than {config.data.dataset} holds now "
+                        "(the data set was rebuilt?); choose another work folder, or the data of that run")
+    record = {"config": json.loads(to_json(config)), "versions": versions(PACKAGES), "data": fingerprint,
+              "memory_kind": memory_kind,
+              "begun": record["begun"] if record else datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
+    if distributed.is_first():
+        replace_file(folder / "run.json", (json.dumps(record, indent=2) + "\n").encode())
+
+
+class MetricsLog:
+    """The log `metrics.jsonl`: one JSON object a line.  Opening it drops the lines past `step`.
+
+    Args:
+      folder: the run's.
+      step: the completed steps that the run starts or resumes from.
+      tensorboard: write numbers into `folder/tensorboard` as well.
+    """
+
+    def __init__(self, folder: Path, step: int, tensorboard: bool = False):
+        self.path = Path(folder) / "metrics.jsonl"
+        kept = []
+        if self.path.is_file():
+            for line in self.path.read_text().splitlines():
+                try:
+                    if json.loads(line)["step"] <= step:
+                        kept.append(line + "\n")
+                except (ValueError, KeyError):
+                    continue  # an incomplete line of a killed process
+        replace_file(self.path, "".join(kept).encode())
+        self._clock: tuple[int, float] | None = None
+        self._board = _open_tensorboard(Path(folder) / "tensorboard", step) if tensorboard else None
+
+    def write(self, record: dict) -> None:
+        """Appends a record, which has the field "step"."""
+        with self.path.open("a") as file:
+            file.write(json.dumps(record) + "\n")
+        if self._board:
+            prefix = f"{record['event']}/" if "event" in record else ""
+            for name, value in record.items():
+                if isinstance(value, int | float) and name != "step":
+                    self._board.add_scalar(prefix + name, value, record["step"])
+
+    def close(self) -> None:
+        """Flushes the files of TensorBoard."""
+        if self._board:
+            self._board.close()
+
+    def rate(self, step: int) -> float | None:
+        """Steps per second since the last call; None at the first call, whose steps include compilation."""
+        now = time.perf_counter()
+        before, self._clock = self._clock, (step, now)
+        return None if before is None or step <= before[0] else (step - before[0]) / (now - before[1])
+
+
+class SilentLog(MetricsLog):
+    """A log that writes nothing, for all processes but the first."""
+
+    def __init__(self):
+        self._clock, self._board = None, None
+
+    def write(self, record: dict) -> None:
+        pass
+
+
+def _open_tensorboard(folder: Path, step: int):
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError as error:
+        raise UserError(f"--tensorboard needs the package tensorboardX, which can't be imported ({error}); install it "
+                        'with: pip install "edmf-jax[tensorboard]"') from error
+    return SummaryWriter(str(folder), purge_step=step + 1)

@@ -1,0 +1,241 @@
+"""`train(config, workdir)`: from a configuration to a trained state.  The command line only parses its arguments."""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import psutil
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from edmf_jax.core import memory, snapshots
+from edmf_jax.core.losses import Coefficients
+from edmf_jax.core.model import init_params, make_model
+from edmf_jax.core.targets import TargetConfig
+from edmf_jax.data.tfds_reader import open_dataset
+from edmf_jax.data.training_pairs import exchange_pairs, load_pairs
+from edmf_jax.errors import UserError
+from edmf_jax.runtime import distributed
+from edmf_jax.runtime.interrupt import InterruptFlag
+from edmf_jax.training.checkpoint import Checkpoints
+from edmf_jax.training.config import check_config
+from edmf_jax.training.device_data import device_mesh, local_pairs, make_training_set
+from edmf_jax.training.loop import Run, TrainingLoop
+from edmf_jax.training.patches import PatchLayout
+from edmf_jax.training.profiling import Profile
+from edmf_jax.training.run_dir import MetricsLog, SilentLog, open_workdir, read_run, write_run
+from edmf_jax.training.state import TrainState, shardings, with_images
+from edmf_jax.training.steps import StepConfig
+from edmf_jax.weights.store import load_weights
+
+ACCELERATOR_STEPS_PER_CALL = 16
+
+
+def train(config: ConfigDict, workdir: str | Path, *, profile_steps: int = 0, tensorboard: bool = False,
+          log: Callable[[str], None] = print) -> TrainState:
+    """Trains the run in `workdir`, from its newest checkpoint if it has one; returns the final state.
+
+    Args:
+      config: see configs/edmf.py.
+      workdir: holds `run.json`, `metrics.jsonl` and `checkpoints/`; created if missing.
+      profile_steps: trace this many steps, into `workdir/profile`; 0: none.
+      tensorboard: write the log for TensorBoard as well, into `workdir/tensorboard`.
+      log: takes the few lines meant for a person.
+
+    Raises:
+      UserError: what the user can correct, in one line.
+      Interrupted: Ctrl-C or SIGTERM; the run is saved, and the same call resumes it.
+    """
+    check_config(config)
+    if config.train.init:
+        initial_params(config)  # fails here, before a folder is created for nothing
+    if not distributed.is_first():
+        log, profile_steps = _discard, 0
+    folder = open_workdir(workdir, config)
+    mesh = device_mesh()
+    distributed.connect_devices(mesh.devices)
+    layout = PatchLayout(config.data.patches, config.data.logical_shards, config.train.batch)
+    layout.check_devices(mesh.size)
+    memory_kind, reason = choose_memory_kind(config, layout, mesh, (read_run(folder) or {}).get("memory_kind"))
+    run = prepare_run(config, mesh, memory_kind, log)
+    log(f"memory: {memory_kind}, {reason}")
+    write_run(folder, config, run.training_set.fingerprint, memory_kind)
+    keep = config.checkpoint
+    with contextlib.closing(Checkpoints(folder, keep.keep_last, keep.keep_best)) as checkpoints:
+        state = restore_or_init(run, checkpoints, log)
+        metrics = MetricsLog(folder, int(state.step), tensorboard) if distributed.is_first() else SilentLog()
+        profile = Profile(folder, profile_steps, log)
+        with InterruptFlag() as flag, contextlib.closing(metrics), contextlib.closing(profile):
+            return TrainingLoop(run, folder, checkpoints, flag, metrics, profile, log).train(state)
+
+
+def _discard(line: str) -> None:
+    """The `log` of all processes but the first, which prints for all."""
+
+
+def make_step_config(config: ConfigDict, layout: PatchLayout, memory_kind: str = "images") -> StepConfig:
+    """Model, optimizer, loss and memory as the configuration asks for them."""
+    loss = config.loss
+    return StepConfig(
+        model=make_model(config.model.width, config.model.dtype),
+        optimizer=make_optimizer(config, layout),
+        coefficients=Coefficients(loss.pixel_weight, loss.grad_weight, loss.ssim_weight),
+        window_px=config.focus.window_px,
+        patch_px=config.data.patch_px,
+        layout=layout,
+        # A bank in host memory is streamed one step at a time.
+        steps_per_call=1 if memory_kind == "host" else config.train.steps_per_call or default_steps_per_call(),
+        memory_kind=memory_kind,
+        admission=memory.Admission(config.memory.admission, config.memory.first_epoch),
+        ratios=loss.ratios,
+        activity=config.focus.activity,
+        targets=TargetConfig(**{name: loss[name] for name in TargetConfig._fields}),
+        swap=config.data.swap,
+    )
+
+
+def default_steps_per_call() -> int:
+    """Steps in one dispatch: 16 on an accelerator.
+
+    1 on a CPU, where XLA runs the convolutions of a loop on one thread, ten times slower.
+    """
+    return 1 if jax.default_backend() == "cpu" else ACCELERATOR_STEPS_PER_CALL
+
+
+def make_optimizer(config: ConfigDict, layout: PatchLayout) -> optax.GradientTransformation:
+    """Adam: at a constant rate, as in the paper, or with a warm-up, or also falling to 0 along a cosine."""
+    rate, warmup, decay = config.train.learning_rate, config.train.warmup_steps, config.train.decay_epochs
+    if decay:
+        return optax.adam(optax.warmup_cosine_decay_schedule(0.0, rate, warmup, decay * layout.steps_per_epoch))
+    return optax.adam(optax.linear_schedule(0.0, rate, warmup) if warmup else rate)
+
+
+def prepare_run(config: ConfigDict, mesh: Mesh, memory_kind: str, log: Callable[[str], None]) -> Run:
+    """Reads the data and draws the patches.  Each of several processes keeps only the pictures of its own devices."""
+    data = config.data
+    builder = distributed.process_zero_first(
+        lambda: open_dataset(data.dataset, data.data_dir or None, allow_missing=data.allow_missing, log=log))
+    drawn = make_training_set(load_pairs(builder, data.split), config)
+    local = local_pairs(drawn, mesh)
+    training_set = dataclasses.replace(drawn, pairs=exchange_pairs(drawn.pairs, local, builder, data.split))
+    layout = training_set.layout
+    several = f" in {jax.process_count()} processes, {len(local)} pairs in this one" if jax.process_count() > 1 else ""
+    log(f"{builder.info.full_name}: {len(training_set.pairs)} pairs, {layout.patches} patches of "
+        f"{data.patch_px}² px, {layout.steps_per_epoch} steps an epoch; "
+        f"{mesh.size} × {mesh.local_devices[0].device_kind}{several}")
+    if jax.config.jax_compilation_cache_dir:
+        log(f"compiled programs are kept in {jax.config.jax_compilation_cache_dir}")
+    return Run(config, mesh, training_set, make_step_config(config, layout, memory_kind))
+
+
+def choose_memory_kind(config: ConfigDict, layout: PatchLayout, mesh: Mesh, begun: str | None) -> tuple[str, str]:
+    """The kind of memory ("images", "host" or "snapshots") that `memory.kind` leads to, and the reason in words.
+
+    "auto" takes a bank of images on the devices if it fits there, else one in host memory if it fits there, else
+    snapshots.
+
+    Args:
+      config, layout, mesh: of the run.
+      begun: the kind that the run in the folder began with; None if no run has begun.
+
+    Raises:
+      UserError: a bank was asked for, or the run began with one, and it does not fit (the message has the numbers and
+        the ways out); or the run began with snapshots and a bank is asked for, or the reverse.
+    """
+    kind = config.memory.kind
+    needed = memory.bank_bytes(layout.bank_rows, config.memory.slots, config.data.patch_px) / mesh.size
+    free = distributed.min_over_processes(free_bytes(mesh))
+    free_host = distributed.min_over_processes(free_host_bytes(mesh))
+    numbers = (f"{needed / 1e9:.1f} GB on each of {mesh.size} devices ({layout.patches} patches × "
+               f"{config.memory.slots + 1} slots × {config.data.patch_px}² bytes), {free / 1e9:.1f} GB are free")
+    if begun and kind != "auto" and (kind == "snapshots") != (begun == "snapshots"):
+        raise UserError(f"memory.kind={kind}: this run began with {begun}; leave it at auto, or choose another folder")
+    if kind == "snapshots" or (kind == "auto" and begun == "snapshots"):
+        return "snapshots", "as asked for" if kind == "snapshots" else "as this run began"
+    if kind != "host" and needed <= free:
+        return "images", numbers
+    # CPU devices have no memory of their own: "auto" would only move the bank within the host.
+    if kind == "host" or (kind == "auto" and mesh.local_devices[0].platform != "cpu"):
+        reason = f"streamed from the host, where {free_host / 1e9:.1f} GB are free for each device; it takes {numbers}"
+        if needed <= free_host:
+            return "host", reason
+    if kind == "auto" and begun is None:
+        return "snapshots", f"outputs are recomputed in every step; images would take {numbers}"
+    room = free_host if kind == "host" else free
+    fits, enough = int(layout.patches * room / needed), -(-needed * mesh.size // room)
+    raise UserError(f"the memory bank takes {numbers}{f', {room / 1e9:.1f} GB on the host' if kind == 'host' else ''}: "
+                    f"set memory.kind to snapshots, data.patches to less than {fits} "
+                    f"(or a smaller data.patch_px), or use at least {enough:.0f} devices")
+
+
+def free_bytes(mesh: Mesh) -> float:
+    """Free memory of one device of this process [bytes]."""
+    stats = mesh.local_devices[0].memory_stats()
+    if stats and "bytes_limit" in stats:
+        return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+    return free_host_bytes(mesh)  # the CPU backend
+
+
+def free_host_bytes(mesh: Mesh) -> float:
+    """Free host memory for each of this process's devices [bytes]: half of it, as a save makes a copy of the bank."""
+    return psutil.virtual_memory().available / len(mesh.local_devices) / 2
+
+
+def initial_state(run: Run) -> TrainState:
+    """The state before step 0, in checkpoint layout: parameters from the seed or `train.init`, and an empty memory."""
+    config, step_config = run.config, run.step_config
+    params = init_params(step_config.model, jax.random.key(config.seed))
+    if config.train.init:
+        params = jax.tree.map(lambda drawn, given: jnp.asarray(given, drawn.dtype), params, initial_params(config))
+    bank_rows, remembered = step_config.layout.bank_rows, config.memory.slots
+    if step_config.memory_kind == "snapshots":
+        bank = snapshots.init_snapshots(params, bank_rows, remembered)
+    else:
+        bank = memory.init_bank(bank_rows, remembered, config.data.patch_px)
+    return TrainState(jnp.zeros((), jnp.int32), params, step_config.optimizer.init(params), bank)
+
+
+def initial_params(config: ConfigDict) -> dict:
+    """The parameters that `train.init` names, as NumPy arrays.
+
+    Raises:
+      UserError: they are of a network of another width.
+      MissingFileError: no weights have that name.
+    """
+    weights = load_weights(config.train.init)
+    width = weights.config["model"]["width"]
+    if width != config.model.width:
+        raise UserError(f"train.init={config.train.init}: these are weights of model.width={width}, and model.width="
+                        f"{config.model.width} is asked for; set --config.model.width={width}")
+    return weights.params
+
+
+def restore_or_init(run: Run, checkpoints: Checkpoints, log: Callable[[str], None]) -> TrainState:
+    """The newest saved state, or the initial one if none is saved; on the devices, in checkpoint layout."""
+    shapes = jax.eval_shape(lambda: initial_state(run))
+    split = shardings(run.mesh, shapes, run.step_config.memory_kind)
+    steps = checkpoints.steps
+    if not steps:
+        return _put_initial_state(run, shapes, split)
+    like = jax.tree.map(lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, split)
+    log(f"going on from step {steps[-1]} of {run.config.train.epochs * run.step_config.layout.steps_per_epoch}")
+    return checkpoints.restore(steps[-1], like)
+
+
+def _put_initial_state(run: Run, shapes: TrainState, split: TrainState) -> TrainState:
+    """`initial_state` with the shardings `split`."""
+    if run.step_config.memory_kind != "host":
+        return jax.jit(lambda: initial_state(run), out_shardings=split)()
+
+    # The output of a program is on a device first, where this bank does not fit: its images are made on the host.
+    rest = jax.jit(lambda: with_images(initial_state(run), None), out_shardings=with_images(split, None))()
+    shape = shapes.bank.images.shape
+    images = jax.make_array_from_callback(
+        shape, split.bank.images,
+        lambda index: np.zeros([len(range(*i.indices(n))) for i, n in zip(index, shape)], np.uint8))
+    return with_images(rest, images)

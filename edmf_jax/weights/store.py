@@ -1,0 +1,266 @@
+"""Weights folders: trained parameters as `edmf export` writes them and `edmf fuse --weights` reads them.
+
+    DIR/config.json     training config, version, provenance, checksums
+    DIR/params.npz      format "numpy": arrays `conv1/kernel` (HWIO), `conv1/bias`, …
+    DIR/params/         format "orbax": the same arrays as an orbax checkpoint
+
+Both formats load as plain NumPy arrays, so they work on any number of devices.
+The weights that ship with the package are folders of the same form, `edmf_jax/pretrained/NAME/`.
+"""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import io
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from edmf_jax.core.model import FusionNet, init_params, make_model
+from edmf_jax.errors import MissingFileError, UserError
+from edmf_jax.io.atomic import replaced_directory
+from edmf_jax.weights import orbax_params
+
+WEIGHTS_FORMATS = ("numpy", "orbax")
+FORMAT_VERSION = 1
+HOW_TO_GET_WEIGHTS = ("get some with `edmf export --workdir W --format numpy -o DIR` after a training, or with "
+                      "`edmf import-mufusion FILE.model -o DIR` from the file that MUFusion's authors publish")
+_CONFIG, _NPZ, _ORBAX = "config.json", "params.npz", "params"
+_PRETRAINED = Path(__file__).parent.parent / "pretrained"
+
+
+@dataclasses.dataclass(frozen=True)
+class Weights:
+    """Parameters with their configuration and origin; made by `load_weights` and `import_mufusion`.
+
+    Attributes:
+      params: `{"conv1": {"kernel": HWIO, "bias": [O]}, …}`, float32 NumPy arrays.
+      config: the training config as JSON values; at least `{"model": {"width": …, "dtype": …}}`.
+      name: the folder, file or shipped name they come from, for error messages.
+      version: the version of edmf-jax that wrote them.
+      provenance: how they were made, as JSON values: source, step, license, … No key is required.
+    """
+
+    params: dict[str, dict[str, np.ndarray]]
+    config: dict[str, Any]
+    name: str
+    version: str = ""
+    provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def model(self) -> FusionNet:
+        """The network that these parameters belong to."""
+        return make_model(self.config["model"]["width"], self.config["model"]["dtype"])
+
+
+def flatten(params: Mapping[str, Mapping]) -> dict[str, Any]:
+    """`{"conv1": {"kernel": …}}` → `{"conv1/kernel": …}`, sorted by key."""
+    flat = {f"{layer}/{leaf}": value for layer, leaves in params.items() for leaf, value in leaves.items()}
+    return dict(sorted(flat.items()))
+
+
+def unflatten(flat: Mapping[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:
+    """The inverse of `flatten`; also accepts an open `.npz` file."""
+    params: dict[str, dict[str, np.ndarray]] = {}
+    for key in flat:
+        layer, _, leaf = key.partition("/")
+        params.setdefault(layer, {})[leaf] = flat[key]
+    return params
+
+
+def params_sha256(params: Mapping[str, Mapping[str, np.ndarray]]) -> str:
+    """SHA-256 over the name, shape, dtype and little-endian bytes of every array, sorted by name."""
+    digest = hashlib.sha256()
+    for key, array in flatten(params).items():
+        little = np.asarray(array, np.asarray(array).dtype.newbyteorder("<"))
+        digest.update(f"{key} {little.shape} {little.dtype.str}\n".encode())
+        digest.update(little.tobytes())
+    return digest.hexdigest()
+
+
+def check_params(params: Mapping[str, Mapping[str, np.ndarray]], config: Mapping, name: str) -> None:
+    """Checks that the arrays are those of the network that `config` describes.
+
+    Args:
+      params: as in `Weights`.
+      config: the training config; `model.width` and `model.dtype` are read.
+      name: what an error message calls these weights.
+
+    Raises:
+      UserError: `config` describes no network; a name, shape or dtype differs from the network's; a value is NaN or
+        infinite.
+    """
+    try:
+        width, dtype = config["model"]["width"], config["model"]["dtype"]
+        abstract = jax.eval_shape(lambda key: init_params(make_model(width, dtype), key), jax.random.key(0))
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"weights {name}: the config's `model` is not one of this package ({error!r}); "
+                        "export the weights again") from error
+    expected, found = flatten(abstract), flatten(params)
+    for key in sorted(expected.keys() ^ found.keys()):
+        state = "lacks" if key in expected else "has an unknown"
+        raise UserError(f"weights {name}: it {state} array {key!r}, so it is not of this package; {HOW_TO_GET_WEIGHTS}")
+    for key, array in found.items():
+        if array.shape != expected[key].shape or array.dtype != np.float32:
+            raise UserError(f"weights {name}: {key} is {array.dtype} {array.shape}, but a network of model.width="
+                            f"{width} has float32 {expected[key].shape}; export the weights again")
+        if not np.isfinite(array).all():
+            raise UserError(f"weights {name}: {key} holds NaN or infinity; export an earlier step")
+
+
+def save_weights(directory: str | os.PathLike, params: Mapping, config: Mapping, *, format: str = "numpy",
+                 provenance: Mapping | None = None) -> None:
+    """Writes a weights folder, completely or not at all.
+
+    Args:
+      directory: the folder to create. An existing weights folder is replaced; any other folder or file is not.
+      params: the network's parameters, float32, NumPy or JAX arrays.
+      config: the training config as JSON values; at least `model.width` and `model.dtype`.
+      format: "numpy" or "orbax".
+      provenance: how the parameters were made, as JSON values.
+
+    Raises:
+      UserError: the format is unknown; the parameters do not fit the config's network; `directory` holds something
+        else; no space or no permission.
+      MissingFileError: the parent folder does not exist.
+    """
+    directory = Path(os.path.abspath(directory))
+    if format not in WEIGHTS_FORMATS:
+        raise UserError(f"format {format!r} is unknown; use one of {', '.join(WEIGHTS_FORMATS)}")
+    params = jax.tree.map(np.asarray, unflatten(flatten(params)))
+    check_params(params, config, str(directory))
+    _check_target(directory)
+    record = {"format_version": FORMAT_VERSION, "format": format, "version": _package_version(),
+              "sha256": params_sha256(params), "provenance": dict(provenance or {}), "config": dict(config)}
+    try:
+        with replaced_directory(directory) as temporary:
+            if format == "numpy":
+                np.savez(temporary / _NPZ, **flatten(params))
+            else:
+                orbax_params.save(temporary / _ORBAX, params)
+            record["files"] = _file_digests(temporary)
+            (temporary / _CONFIG).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{directory}: cannot be written ({error.strerror or error}); free some space or choose "
+                        "another folder") from error
+
+
+def load_weights(directory: str | os.PathLike) -> Weights:
+    """Loads a weights folder that `save_weights` wrote, in either format, or shipped weights by their name.
+
+    A folder of that name in the working directory takes precedence over shipped weights.
+
+    Raises:
+      MissingFileError: neither a folder nor a shipped name, or a file is missing from the folder.
+      UserError: not a weights folder, written by a newer version, damaged, or another network than this package's.
+    """
+    path = Path(directory)
+    if not path.exists():
+        if str(directory) == path.name:
+            return load_pretrained(path.name)
+        raise MissingFileError(f"weights {directory}: no such folder; {HOW_TO_GET_WEIGHTS}")
+    return _load(path, str(directory))
+
+
+def load_pretrained(name: str) -> Weights:
+    """Loads weights that ship with the package, by name.
+
+    Raises:
+      MissingFileError: no shipped weights have that name.
+    """
+    shipped = sorted(folder.parent.name for folder in _PRETRAINED.glob(f"*/{_CONFIG}"))
+    if name not in shipped:
+        raise MissingFileError(f"weights {name!r}: neither a folder here nor weights that ship with this version "
+                               f"({', '.join(shipped) or 'none do yet'}); {HOW_TO_GET_WEIGHTS}")
+    return _load(_PRETRAINED / name, name)
+
+
+def _load(directory: Path, name: str) -> Weights:
+    record = _read_record(directory, name)
+    for file, expected in record["files"].items():
+        if not (directory / file).is_file():
+            raise MissingFileError(f"weights {name}: {file} is missing; export or copy the folder again")
+        if _sha256(directory / file) != expected:
+            raise UserError(f"weights {name}: {file} is damaged (its sha256 is not the one in {_CONFIG}); "
+                            "export or copy the folder again")
+    try:
+        if record["format"] == "numpy":
+            with np.load(io.BytesIO((directory / _NPZ).read_bytes()), allow_pickle=False) as arrays:
+                params = unflatten(arrays)
+        else:
+            params = orbax_params.load(directory / _ORBAX)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"weights {name}: the parameters cannot be read ({type(error).__name__}); export or copy the "
+                        "folder again") from error
+    check_params(params, record["config"], name)
+    if params_sha256(params) != record["sha256"]:
+        raise UserError(f"weights {name}: the parameters do not have the sha256 that {_CONFIG} gives; export or copy "
+                        "the folder again")
+    return Weights(params, record["config"], name, record["version"], record["provenance"])
+
+
+def _read_record(directory: Path, name: str) -> dict[str, Any]:
+    """Reads `config.json` and checks that it has the fields that `save_weights` writes, with their types."""
+    if not directory.is_dir():
+        raise UserError(f"weights {name}: this is a file, a folder is needed; {HOW_TO_GET_WEIGHTS}")
+    try:
+        record = json.loads((directory / _CONFIG).read_text(encoding="utf-8"))
+        if record["format_version"] > FORMAT_VERSION:
+            raise UserError(f"weights {name}: written by a newer edmf-jax ({record['version']}); upgrade this one "
+                            f"({_package_version()})")
+        types = {"format": str, "version": str, "sha256": str, "files": dict, "provenance": dict, "config": dict}
+        wrong = [field for field, expected in types.items() if not isinstance(record[field], expected)]
+        if wrong or record["format"] not in WEIGHTS_FORMATS:
+            raise KeyError(*wrong or ["format"])
+        return record
+    except FileNotFoundError as error:
+        raise MissingFileError(f"weights {name}: no {_CONFIG} in it, so it is not a weights folder; "
+                               f"{HOW_TO_GET_WEIGHTS}") from error
+    except UserError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"weights {name}: {_CONFIG} is damaged or not of this package ({type(error).__name__}: "
+                        f"{error}); export or copy the folder again") from error
+
+
+def _check_target(directory: Path) -> None:
+    """Raises unless `directory` can be created, is empty, or is a weights folder, which may be replaced."""
+    if not directory.parent.is_dir():
+        raise MissingFileError(f"{directory}: the folder {directory.parent} does not exist; create it first")
+    if not directory.exists():
+        return
+    if not directory.is_dir():
+        raise UserError(f"{directory}: this is a file; name a new folder")
+    entries = {entry.name for entry in directory.iterdir()}
+    if entries:
+        try:
+            _read_record(directory, str(directory))
+            foreign = entries - {_CONFIG, _NPZ, _ORBAX}
+        except UserError:
+            foreign = entries
+        if foreign:
+            raise UserError(f"{directory}: this folder holds something else than weights ({min(foreign)}), which is "
+                            "not overwritten; name a new folder")
+
+
+def _file_digests(directory: Path) -> dict[str, str]:
+    files = sorted(path for path in directory.rglob("*") if path.is_file())
+    return {path.relative_to(directory).as_posix(): _sha256(path) for path in files}
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _package_version() -> str:
+    try:
+        return importlib.metadata.version("edmf-jax")
+    except importlib.metadata.PackageNotFoundError:  # running from a checkout that is not installed
+        return "unknown"

@@ -1,0 +1,7 @@
+"""Measurements of quality: how exact results are, how close to a known truth, how often wrong.
+
+`python -m studies` lists the studies; `python -m studies.NAME --help` says how each is run.  In reading order:
+registration (with registration_trials, its pairs of shots), photographs (with photograph_scenes, its pairs, and
+color_rules, the color rules it compares), photograph_pictures (figures of the docs), training_curves (a figure, and
+thinning of training logs).
+"""

@@ -1,0 +1,26 @@
+"""A configuration that trains in seconds, for the tests of training."""
+
+from edmf_jax.training.config import load_config
+from tests.helpers.files import ROOT
+
+
+def tiny_config(data_dir, **fields):
+    """configs/edmf.py on the tiny synthetic pairs: 13 patches of 32² px, 4 steps an epoch, 3 epochs.
+
+    Other fields are set like `train__epochs=5`.
+    """
+    config = load_config(str(ROOT / "configs" / "edmf.py"))
+    config.data.update(dataset="edmf_synthetic/tiny", data_dir=str(data_dir), patches=13, patch_px=32, logical_shards=4)
+    config.train.update(batch=4, epochs=3, log_every_steps=1, learning_rate=1e-3)
+    for name, value in fields.items():
+        section, _, field = name.partition("__")
+        if field:
+            config[section][field] = value
+        else:
+            config[section] = value
+    return config
+
+
+def overrides(config_fields: dict) -> list[str]:
+    """Fields like `train__epochs` as options of the command line: `--config.train.epochs=5`."""
+    return [f"--config.{name.replace('__', '.')}={value}" for name, value in config_fields.items()]
