@@ -8,14 +8,28 @@ import os
 import pathlib
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 # What reading a damaged file or archive member raises (RuntimeError: an encrypted member).
 READ_ERRORS = (OSError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
+MAX_FILE_BYTES = 1 << 30
+"""Larger files are refused: the two of a pair would not fit into a TFRecord, whose limit is 2 GiB."""
+# A member of an archive that unpacks to more than the first number is refused if it grows more than by the second:
+# pictures hardly grow, a ZIP bomb grows a thousand times.
+_HARMLESS_BYTES, _MAX_GROWTH = 64e6, 200
+
 
 class SourceError(ValueError):
-    """A copy that cannot be used as it is; the message names it and the way out."""
+    """The user's mistake, or a copy that cannot be used as it is; the message names it and the way out."""
+
+
+class MissingSourceError(SourceError, FileNotFoundError):
+    """A file or folder that the user named, or that is needed, does not exist."""
+
+
+class TooLargeError(OSError):
+    """A file that is, or claims to be, too large for a picture; it was not read."""
 
 
 class FolderSource:
@@ -42,8 +56,10 @@ class FolderSource:
         return sorted(found)
 
     def read(self, name: str) -> bytes:
-        """The bytes of one file."""
-        return (self.root / name).read_bytes()
+        """The bytes of one file; raises one of `READ_ERRORS`."""
+        path = self.root / name
+        _check_size(path.stat().st_size)
+        return path.read_bytes()
 
     def stamp(self, name: str) -> tuple[int, ...]:
         """Size and modification time, which change when the file does; () for a link that leads nowhere."""
@@ -74,13 +90,23 @@ class ZipSource:
                       if entry.filename.startswith(below) and not entry.is_dir())
 
     def read(self, name: str) -> bytes:
-        """The bytes of one file; zipfile verifies the checksum stored in the archive."""
-        return self.archive.read(self.prefix + name)
+        """The bytes of one file; zipfile verifies the checksum stored in the archive; raises one of `READ_ERRORS`."""
+        entry = self.archive.getinfo(self.prefix + name)
+        _check_size(entry.file_size, entry.compress_size)
+        return self.archive.read(entry)  # no more than the claimed size, whatever the data unpack to
 
     def stamp(self, name: str) -> tuple[int, ...]:
         """Size and CRC-32, which change when the file does."""
         entry = self.archive.getinfo(self.prefix + name)
         return entry.file_size, entry.CRC
+
+
+def _check_size(size: int, packed: int | None = None) -> None:
+    """Raises TooLargeError if a file of `size` bytes, of an archive with `packed` bytes there, can be no picture."""
+    if size > MAX_FILE_BYTES:
+        raise TooLargeError(f"{size / 1e6:,.0f} MB, and a picture has {MAX_FILE_BYTES / 1e6:,.0f} MB at most")
+    if packed is not None and size > _HARMLESS_BYTES and size > _MAX_GROWTH * packed:
+        raise TooLargeError(f"it would unpack from {packed:,} bytes to {size / 1e6:,.0f} MB, as no picture does")
 
 
 Source = FolderSource | ZipSource
@@ -118,6 +144,17 @@ def manual_dir(dl_manager) -> pathlib.Path | None:
         return pathlib.Path(dl_manager.manual_dir)
     except AssertionError:  # this is how TFDS says that the folder is absent or empty
         return None
+
+
+def ranges(numbers: Iterable[int], shown: int = 10) -> str:
+    """Ascending numbers as "3, 7…9", shortened after `shown` ranges."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return shorten([str(first) if first == last else f"{first}…{last}" for first, last in runs], shown)
 
 
 def shorten(names: Sequence[str], shown: int) -> str:

@@ -3,13 +3,14 @@
 import argparse
 from collections.abc import Callable
 
-from edmf_jax.cli.options import FORMATS, add_alignment, progress_bar
+from edmf_jax.cli.options import FORMATS, add_alignment, progress_bar, say
 
 
 def add_command(command: Callable[..., argparse.ArgumentParser]) -> None:
     """Adds `edmf align` to the parser; `command(name, run, help)` is that of `main.make_parser`."""
     sub = command("align", _align, "register shots to the first one and write them, without fusing")
-    sub.add_argument("shots", nargs="+", metavar="SHOT", help="two or more; the first one's frame is kept")
+    sub.add_argument("shots", nargs="+", metavar="SHOT", help="two or more, or a folder or a file of several pages; "
+                     "the first one's frame is kept")
     sub.add_argument("-o", "--output", required=True, metavar="DIR", help="the folder to write into")
     sub.add_argument("--format", default="png", choices=FORMATS, help="default: png")
     add_alignment(sub)
@@ -18,12 +19,13 @@ def add_command(command: Callable[..., argparse.ArgumentParser]) -> None:
 
 def _align(args) -> int:
     from edmf_jax.fusion.align import align_files
-    from edmf_jax.runtime.process import enable_compilation_cache
+    from edmf_jax.runtime.process import enable_compilation_cache, use_cpu_only
 
+    use_cpu_only()
     enable_compilation_cache()
     with progress_bar() as progress:
         written = list(align_files(args.shots, args.output, align=args.align, model=args.model,
-                                   suffix=f".{args.format}", force=args.force, progress=progress))
+                                   suffix=f".{args.format}", force=args.force, progress=progress, log=say("align")))
     for path, registration in written:
         print(f"{path}{'' if registration is None else _evidence(registration)}")
     return 0

@@ -15,6 +15,7 @@ def add_command(command: Callable[..., argparse.ArgumentParser]) -> None:
     sub.add_argument("--format", default="numpy", choices=("numpy", "orbax", "stablehlo", "onnx", "tflite"),
                      help="numpy (default) or orbax: a weights folder; the others: the network as one file")
     sub.add_argument("-o", "--output", required=True, metavar="OUT", help="the folder or file to write")
+    sub.add_argument("--force", action="store_true", help="replace an earlier export that is there")
 
 
 def _export(args: argparse.Namespace) -> None:
@@ -25,9 +26,10 @@ def _export(args: argparse.Namespace) -> None:
     if args.weights and args.step:
         raise UserError(f"--step={args.step}: weights have no steps; give --workdir, or leave --step out")
     if args.weights:
-        export_weights(args.weights, args.output, format=args.format)
+        export_weights(args.weights, args.output, format=args.format, force=args.force)
         what = f"weights {args.weights}"
     else:
-        step = export_run(args.workdir, args.output, step=args.step or "last", format=args.format)
+        step = export_run(args.workdir, args.output, step=args.step or "last", format=args.format,
+                          force=args.force)
         what = f"parameters of step {step}"
     print(f"{what}: {args.output}" + (f" ({LAYOUT})" if args.format in MODEL_FORMATS else ""))

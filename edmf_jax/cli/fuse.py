@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from edmf_jax.cli.options import FORMATS, add_alignment, progress_bar
+from edmf_jax.cli.options import FORMATS, add_alignment, progress_bar, say
 
 # Equal to the choices of `fusion.stack.PhotoOptions`; repeated here, so that --help need not import it.
 EXPOSURES = ("reference", "average", "well-exposed")
@@ -16,8 +16,8 @@ def add_command(command: Callable[..., argparse.ArgumentParser]) -> None:
     sub = command("fuse", _fuse, "fuse shots of one scene, focused at different depths, into one picture",
                   epilog="A batch names a file that fails and goes on (exit code 1).  If it is stopped, the same "
                          "command continues with the results that are missing.")
-    sub.add_argument("shots", nargs="*", metavar="SHOT", help="two or more; the result has the frame, brightness, "
-                     "EXIF and color profile of the first one")
+    sub.add_argument("shots", nargs="*", metavar="SHOT", help="two or more, or a folder or a file of several "
+                     "pages; the result has the frame, brightness, EXIF and color profile of the first one")
     sub.add_argument("-o", "--output", required=True, metavar="OUT",
                      help="the picture to write, its suffix is the format; for a batch the folder")
     batch = sub.add_mutually_exclusive_group()
@@ -53,7 +53,7 @@ def _options(args) -> dict:
 def _fuse(args) -> int:
     from edmf_jax.errors import UserError
     from edmf_jax.fusion.fuse import fuse_files
-    from edmf_jax.runtime.process import enable_compilation_cache
+    from edmf_jax.runtime.process import enable_compilation_cache, use_cpu_only
 
     if args.brackets:
         print("edmf fuse: --brackets is now called --stacks", file=sys.stderr)
@@ -62,6 +62,8 @@ def _fuse(args) -> int:
     if bool(args.shots) == bool(batch):
         what = "neither is given" if not batch else f"{args.shots[0]} is a shot beside a batch"
         raise UserError(f"give SHOTs, or one of --pairs and --stacks: {what}")
+    if not (args.weights or args.preset == "paper" or args.pixels == "network"):
+        use_cpu_only()
     enable_compilation_cache()
     if batch:
         return _fuse_batch(args)
@@ -72,7 +74,7 @@ def _fuse(args) -> int:
         from edmf_jax.reports.fusion_page import make_page
     with progress_bar() as progress:
         fuse_files(args.shots, args.output, weights=args.weights, force=args.force, save_map=args.save_map,
-                   report=args.report, make_page=make_page, progress=progress, **_options(args))
+                   report=args.report, make_page=make_page, progress=progress, log=say("fuse"), **_options(args))
     print(args.output)
     return 0
 
@@ -100,6 +102,7 @@ def _fuse_batch(args) -> int:
     def fuse(job):
         with progress_bar() as progress:
             fuse_files(job.shots, job.output, weights=weights, force=args.force, **_options(args),
+                       log=lambda line: say("fuse")(f"{job.name}: {line}"),
                        progress=lambda what, share: progress(f"{job.name}: {what}", share))
 
     def failed(job, error):
@@ -118,12 +121,13 @@ def _fuse_batch(args) -> int:
 def _find_jobs(args) -> list:
     """The jobs of a batch; prints how many there are."""
     from edmf_jax.fusion.batch import pair_up, stacks_in
+    from edmf_jax.io.shot_list import path_of
 
     suffix = f".{args.format}" if args.format else None
     if args.pairs:
-        jobs, how = pair_up(*args.pairs, args.output, suffix)
-        print(f"{len(jobs)} pairs {how}: {' + '.join(shot.name for shot in jobs[0].shots)}, …")
+        jobs, how = pair_up(*args.pairs, args.output, suffix, say("fuse"))
+        print(f"{len(jobs)} pairs {how}: {' + '.join(path_of(shot).name for shot in jobs[0].shots)}, …")
     else:
-        jobs = stacks_in(args.stacks, args.output, suffix)
+        jobs = stacks_in(args.stacks, args.output, suffix, say("fuse"))
         print(f"{len(jobs)} stacks")
     return jobs

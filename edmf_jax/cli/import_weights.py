@@ -10,6 +10,7 @@ def add_command(command: Callable[..., argparse.ArgumentParser]) -> None:
     sub.add_argument("file", metavar="FILE.model",
                      help="multi-focus/models/Final.model of the repository AWCXV/MUFusion")
     sub.add_argument("-o", "--output", required=True, metavar="DIR", help="the weights folder to write")
+    sub.add_argument("--force", action="store_true", help="replace a weights folder that is there")
 
 
 def _import_mufusion(args: argparse.Namespace) -> None:
@@ -17,5 +18,6 @@ def _import_mufusion(args: argparse.Namespace) -> None:
     from edmf_jax.weights.store import save_weights
 
     weights = import_mufusion(args.file)
-    save_weights(args.output, weights.params, weights.config, provenance=weights.provenance)
+    save_weights(args.output, weights.params, weights.config, provenance=weights.provenance,
+                 force=args.force)
     print(f"weights: {args.output}")

@@ -105,7 +105,7 @@ def _run(args: argparse.Namespace, fields: Sequence[str]) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (UserError, FileNotFoundError) as error:
+    except UserError as error:
         print(f"edmf {args.command}: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     except OSError as error:

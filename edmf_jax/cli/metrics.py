@@ -20,7 +20,7 @@ def add_command(command: Callable[..., argparse.ArgumentParser]) -> None:
 
 def _metrics(args: argparse.Namespace) -> None:
     from edmf_jax.evaluation.scoring import score_files, score_table
-    from edmf_jax.evaluation.store import to_json
+    from edmf_jax.io.json_text import to_json
 
     values = score_files(args.a, args.b, args.fused, args.truth, args.metrics)
     print(to_json(values) if args.json else score_table(values) + "\n", end="")

@@ -36,6 +36,16 @@ def add_metrics(sub: argparse.ArgumentParser, last: str = "") -> None:
                           f"metrics against a truth are always computed if there is one{last}")
 
 
+def say(command: str) -> Callable[[str], None]:
+    """A function that prints a line to standard error, above a progress bar if there is one."""
+    def show(line: str) -> None:
+        from tqdm import tqdm
+
+        tqdm.write(f"edmf {command}: {line}", file=sys.stderr)
+
+    return show
+
+
 @contextlib.contextmanager
 def progress_bar() -> Iterator[Callable[[str, float], None]]:
     """Yields a function of a few words and the share done; it draws a bar on standard error if that is a terminal."""

@@ -15,6 +15,7 @@ def add_command(command: Callable[..., argparse.ArgumentParser]) -> None:
     sub.add_argument("--sheet", metavar="FILE", help="instead of the page, write enlarged cut-outs as one picture")
     sub.add_argument("--source", metavar="DIR-or-ZIP", help="the data set's published files, if they have moved")
     sub.add_argument("--data-dir", metavar="DIR", help="where TFDS keeps prepared data, if it has moved")
+    sub.add_argument("--force", action="store_true", help="replace a page or sheet that is there")
 
 
 def _report(args: argparse.Namespace) -> None:
@@ -22,7 +23,7 @@ def _report(args: argparse.Namespace) -> None:
     from edmf_jax.reports.evaluation_page import write_report
     from edmf_jax.reports.evaluation_sheet import write_sheet
 
-    options = {"images": args.images, "source": args.source, "data_dir": args.data_dir}
+    options = {"images": args.images, "source": args.source, "data_dir": args.data_dir, "force": args.force}
     if args.sheet and args.output:
         raise UserError(f"--sheet {args.sheet} replaces the page; leave out --output {args.output}")
     if args.sheet:

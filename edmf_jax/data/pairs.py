@@ -1,5 +1,6 @@
 """A TFDS split for evaluation: scenes of two sources and, if known, the ground truth, decoded one by one."""
 
+import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -36,6 +37,7 @@ class Pairs:
       dataset: name and config of the data set, "edmf/table2".
       split: the split as the user named it, "test" or "test[:10]".
       ids: numbers or names of the scenes, in stored order.
+      digests: of each scene's stored pictures, 16 hexadecimal digits of their SHA-256, in the same order.
       has_truth: whether the data set has a ground truth.
       is_color: whether the scenes are decoded in color.
       data_bytes: size of the stored split [bytes]; a different size means that it is another data set.
@@ -72,7 +74,8 @@ class Pairs:
         self.has_truth = "truth" in self._images
         self.is_color = not gray and all(features[name].shape[-1] == 3 for name in self._images)
         self.data_bytes = int(splits[split.partition("[")[0]].num_bytes)
-        self.ids = [record.id for record in self.records()]
+        scenes = [(record.id, _digest(record)) for record in self.records()]
+        self.ids, self.digests = [scene[0] for scene in scenes], [scene[1] for scene in scenes]
         self._check_ids()
 
     def _check_ids(self) -> None:
@@ -118,8 +121,16 @@ def open_pairs(dataset: str, split: str, *, source: str | None = None, data_dir:
       UserError: there is no such data set or split, or its files cannot be had.
     """
     options = {} if patterns is None else {"patterns": patterns}
-    builder = open_dataset(dataset, data_dir, source=source, allow_missing=allow_missing, log=log, **options)
+    builder = open_dataset(dataset, data_dir, split=split, source=source, allow_missing=allow_missing, log=log,
+                           **options)
     return Pairs(builder, split, limit=limit, gray=gray, exposures=exposures)
+
+
+def _digest(record: Record) -> str:
+    digest = hashlib.sha256()
+    for data in record.files.values():
+        digest.update(hashlib.sha256(data).digest())
+    return digest.hexdigest()[:16]
 
 
 def _text(value: bytes | int) -> str:

@@ -3,13 +3,14 @@
 `training_pairs` and `pairs` are built on this module.
 """
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from edmf_jax.errors import UserError
+from edmf_jax.errors import MissingFileError, UserError
 from edmf_jax.io.images import decode_image
 
 
@@ -40,12 +41,23 @@ def import_tfds():
     return tfds
 
 
-def open_dataset(name: str, data_dir: str | None = None, *, log: Callable[[str], None] = print, **options):
+def keep_tensorflow_on_the_cpu() -> None:
+    """TensorFlow only reads files here, and would take most of a GPU's memory from JAX."""
+    import tensorflow as tf
+
+    with contextlib.suppress(RuntimeError):  # the caller's program has used TensorFlow already
+        for kind in ("GPU", "TPU"):
+            tf.config.set_visible_devices([], kind)
+
+
+def open_dataset(name: str, data_dir: str | None = None, *, split: str | None = None,
+                 log: Callable[[str], None] = print, **options):
     """The prepared TFDS builder of data set `name`; builds the data set first if it is not in `data_dir`.
 
     Args:
       name: "edmf", "edmf/as_printed", "edmf_synthetic", …
       data_dir: where TFDS keeps prepared data; None: its default.
+      split: what will be read of it; pairs that other splits lack do no harm.  None: all of it.
       log: receives one line that says what was built or found.
       options: `source`, `patterns`, `allow_missing` and `force` of `tfds_edmf.build.build`.
 
@@ -54,11 +66,12 @@ def open_dataset(name: str, data_dir: str | None = None, *, log: Callable[[str],
     """
     import_tfds()
     from tfds_edmf.build import build
+    from tfds_edmf.sources import SourceError
 
     try:
-        return build(name, data_dir=data_dir, log=log, **options)
-    except (ValueError, FileNotFoundError) as error:
-        raise UserError(str(error)) from error
+        return build(name, data_dir=data_dir, split=split, log=log, **options)
+    except SourceError as error:
+        raise (MissingFileError if isinstance(error, FileNotFoundError) else UserError)(str(error)) from error
 
 
 def dataset_name(builder) -> str:
@@ -109,6 +122,7 @@ def read_rows(builder, split: str, first: int = 0, last: int | None = None) -> I
         high = part.last if last is None else part.first + min(max(last - passed, 0), length)
         passed += length
         if low < high:
+            keep_tensorflow_on_the_cpu()
             rows = builder.as_dataset(
                 split=tfds.core.ReadInstruction(part.split, from_=low, to=high, unit="abs"), decoders=decoders,
                 shuffle_files=False, read_config=tfds.ReadConfig(try_autocache=False))  # each row is read once

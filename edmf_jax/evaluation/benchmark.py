@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 from edmf_jax.core.exposures import CONDITIONS
 from edmf_jax.errors import UserError
 from edmf_jax.evaluation.evaluate import evaluate
-from edmf_jax.evaluation.store import to_json
+from edmf_jax.evaluation.store import work_folder
 from edmf_jax.evaluation.summary import Summary
 from edmf_jax.evaluation.tables import Cell, Table, describe, markdown_table, means_table
 from edmf_jax.io.atomic import replace_file
+from edmf_jax.io.json_text import to_json
 
 SHOWN = ("PSNR_truth", "SSIM_truth", "ΔE2000_truth")
 """Columns of the table; ΔE only if the pictures are in color."""
@@ -46,7 +47,8 @@ def run_benchmark(name: str, methods: Sequence[str], workdir: str | Path, *, log
       A table with a row for each condition and method: means of `SHOWN`, ranked within each condition.
 
     Raises:
-      UserError: an unknown benchmark; `workdir` holds the evaluation of a single data set; any UserError of `evaluate`.
+      UserError: an unknown benchmark; `workdir` holds the evaluation of a single data set or a foreign summary, or
+        another process is using it; any UserError of `evaluate`.
       Interrupted: SIGINT or SIGTERM.
     """
     if name not in BENCHMARKS:
@@ -55,16 +57,26 @@ def run_benchmark(name: str, methods: Sequence[str], workdir: str | Path, *, log
     if (folder / "evaluation.json").exists():
         raise UserError(f"--workdir={folder} holds the evaluation of one data set; choose another folder for "
                         f"--benchmark {name}")
-    summaries = {}
-    for number, condition in enumerate(benchmark.conditions, 1):
-        log(f"{condition} ({number} of {len(benchmark.conditions)}): {CONDITIONS[condition].describe()}")
-        summaries[condition] = evaluate(benchmark.dataset, methods, folder / condition, exposures=condition, log=log,
-                                        **options)
-    table = combine(summaries)
-    for suffix, text in (("md", _page(name, summaries, table)), ("json", to_json(to_record(name, summaries)))):
-        replace_file(folder / f"summary.{suffix}", text.encode())
+    with work_folder(folder):
+        _check_free(folder, benchmark)
+        summaries = {}
+        for number, condition in enumerate(benchmark.conditions, 1):
+            log(f"{condition} ({number} of {len(benchmark.conditions)}): {CONDITIONS[condition].describe()}")
+            summaries[condition] = evaluate(benchmark.dataset, methods, folder / condition, exposures=condition,
+                                            log=log, **options)
+        table = combine(summaries)
+        for suffix, text in (("md", _page(name, summaries, table)), ("json", to_json(to_record(name, summaries)))):
+            replace_file(folder / f"summary.{suffix}", text.encode())
     log(f"benchmark: {folder / 'summary.md'} and .json")
     return table
+
+
+def _check_free(folder: Path, benchmark: Benchmark) -> None:
+    """Raises UserError if a summary is there that no benchmark wrote, because no condition was evaluated."""
+    found = [name for name in ("summary.md", "summary.json") if (folder / name).exists()]
+    if found and not any((folder / condition / "evaluation.json").exists() for condition in benchmark.conditions):
+        raise UserError(f"--workdir={folder}: {', '.join(found)} is already there, of no benchmark in this folder, and "
+                        "would be overwritten; choose another folder, or move it away")
 
 
 def combine(summaries: Mapping[str, Summary]) -> Table:

@@ -20,6 +20,7 @@ from edmf_jax.core.exposures import find_condition
 from edmf_jax.data.pairs import Pairs, Scene, open_pairs
 from edmf_jax.errors import UserError
 from edmf_jax.evaluation.methods import Method, make_methods, with_slugs
+from edmf_jax.evaluation.provenance import evaluation_versions
 from edmf_jax.evaluation.scoring import (
     DEFAULT_METRICS,
     STORES,
@@ -29,18 +30,12 @@ from edmf_jax.evaluation.scoring import (
     metric_columns,
     score,
 )
-from edmf_jax.evaluation.store import (
-    ScoreStore,
-    evaluation_versions,
-    open_evaluation,
-    read_evaluation,
-    to_json,
-    unfinished,
-)
+from edmf_jax.evaluation.store import ScoreStore, open_evaluation, read_evaluation, unfinished, work_folder
 from edmf_jax.evaluation.summary import Summary, summarize, to_record
 from edmf_jax.evaluation.tables import to_latex, to_markdown
 from edmf_jax.fusion.tiling import TILINGS
 from edmf_jax.io.atomic import replace_file
+from edmf_jax.io.json_text import to_json
 from edmf_jax.runtime.interrupt import Interrupted, InterruptFlag
 
 _DECODING_THREADS = 4
@@ -82,7 +77,8 @@ def evaluate(dataset: str, methods: Sequence[str], workdir: str | Path, *, sourc
       The summary that is also written to the three summary files.
 
     Raises:
-      UserError: a wrong argument; `workdir` holds another evaluation; pictures are missing.
+      UserError: a wrong argument; `workdir` holds another evaluation or files of none, or another process is using it;
+        pictures are missing.
       Interrupted: SIGINT or SIGTERM; the same call continues.
     """
     _check_choice("--tiling", tiling, TILINGS)
@@ -92,25 +88,27 @@ def evaluate(dataset: str, methods: Sequence[str], workdir: str | Path, *, sourc
     pairs = open_pairs(dataset, split, source=source, data_dir=data_dir, patterns=patterns,
                        allow_missing=allow_missing, limit=limit, gray=gray, exposures=condition, log=log)
     folder = Path(workdir)
-    known = read_evaluation(folder)
-    chosen = with_slugs(make_methods(methods, pairs.ids, tiling=tiling), known["methods"] if known else ())
+    chosen = make_methods(methods, pairs.ids, tiling=tiling)
     _check_missing(chosen, len(pairs.ids), allow_missing, log)
     command = _command_line(dataset, methods, folder, source=source, split=split, tiling=tiling, store=store,
                             gray=gray, metrics=tuple(metrics), limit=limit, data_dir=data_dir,
                             allow_missing=allow_missing, exposures=exposures,
                             **{f"pattern_{role}": text for role, text in (patterns or {}).items()})
-    record = open_evaluation(folder, {
-        "dataset": pairs.dataset, "split": split, "data_bytes": pairs.data_bytes, "gray": gray, "tiling": tiling,
-        "store": store, "exposures": condition and condition.to_record(), "count": len(pairs.ids), "ids": pairs.ids,
-        "methods": [method.entry for method in chosen],
-        "metrics": metric_columns(truth=pairs.has_truth, color=pairs.is_color, metrics=metrics),
-        "versions": evaluation_versions(),
-        "opened": {"source": source and str(Path(source).absolute()), "patterns": patterns,
-                   "data_dir": data_dir and str(Path(data_dir).absolute())}}, command)
-    names = [metric["name"] for metric in record["metrics"]]
-    stores = {entry["name"]: ScoreStore(folder / entry["slug"], names) for entry in record["methods"]}
-    _run(pairs, [_Job(m, stores[m.name], "png" if m.as_stored else store, metrics) for m in chosen], log)
-    return _write_summary(folder, record, stores, log)
+    with work_folder(folder):
+        known = read_evaluation(folder)
+        chosen = with_slugs(chosen, known["methods"] if known else ())
+        record = open_evaluation(folder, {
+            "dataset": pairs.dataset, "split": split, "data_bytes": pairs.data_bytes, "gray": gray, "tiling": tiling,
+            "store": store, "exposures": condition and condition.to_record(), "count": len(pairs.ids),
+            "ids": pairs.ids, "digests": pairs.digests, "methods": [method.entry for method in chosen],
+            "metrics": metric_columns(truth=pairs.has_truth, color=pairs.is_color, metrics=metrics),
+            "versions": evaluation_versions(),
+            "opened": {"source": source and str(Path(source).absolute()), "patterns": patterns,
+                       "data_dir": data_dir and str(Path(data_dir).absolute())}}, command)
+        names = [metric["name"] for metric in record["metrics"]]
+        stores = {entry["name"]: ScoreStore(folder / entry["slug"], names) for entry in record["methods"]}
+        _run(pairs, [_Job(m, stores[m.name], "png" if m.as_stored else store, metrics) for m in chosen], log)
+        return _write_summary(folder, record, stores, log)
 
 
 class _Job(NamedTuple):
@@ -162,7 +160,7 @@ def _run(pairs: Pairs, jobs: Sequence[_Job], log: Callable[[str], None]) -> None
                 if flag.signal:
                     break
                 start = time.perf_counter()
-                fused = job.method.fuse(scene)
+                fused = np.asarray(job.method.fuse(scene))  # waits for a device: the time is that of this picture
                 seconds[job.method.name].append(time.perf_counter() - start)
                 scoring.append((job, scene.id, scorer.submit(_store_and_score, job, scene, fused)))
                 if len(scoring) > _WAITING_TO_BE_SCORED:

@@ -1,34 +1,53 @@
 """The work folder of an evaluation, from which a stopped evaluation continues.
 
-    W/evaluation.json      what is evaluated: data set and its origin, settings, methods, metrics, versions, commands
+    W/evaluation.json      what is evaluated: data set and its origin, settings, methods, metrics, commands; and, for
+                           each method, which versions made which rows (see `provenance`)
     W/METHOD/scores.csv    a row per pair, written as soon as it is scored
     W/METHOD/fused/ID.png  the fused picture that was scored
 """
 
+import contextlib
 import csv
 import io
 import json
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cv2
-
 from edmf_jax.errors import UserError
+from edmf_jax.evaluation.provenance import continued, made_by_of
 from edmf_jax.io.atomic import disk_errors, replace_file
-from edmf_jax.runtime.process import versions
+from edmf_jax.io.json_text import to_json
+from edmf_jax.runtime.lock import LOCK_NAME, exclusive
 
-_PACKAGES = ("edmf-jax", "jax", "jaxlib", "flax", "numpy")
 # Scores stand in one table only if all of these are equal.
 _SETTINGS = ("dataset", "split", "data_bytes", "gray", "tiling", "store", "exposures")
+SUMMARIES = ("summary.md", "summary.tex", "summary.json")
 
 
-def evaluation_versions() -> dict[str, str]:
-    """Versions of the packages that determine the scores."""
-    # OpenCV is asked directly, because its distribution may have either of two names.
-    return {**versions(_PACKAGES), "opencv": cv2.__version__}
+@contextlib.contextmanager
+def work_folder(folder: Path) -> Iterator[None]:
+    """Creates a work folder if it is absent, and holds its lock for the length of a `with` block.
+
+    If the block raises before anything was written there, the folder is removed again.
+
+    Raises:
+      UserError: it can't be created, or another process holds its lock.
+    """
+    new = not folder.exists()
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with exclusive(folder):
+            yield
+    except BaseException:
+        if new and os.listdir(folder) == [LOCK_NAME]:
+            with contextlib.suppress(OSError):
+                (folder / LOCK_NAME).unlink()
+                folder.rmdir()
+        raise
 
 
 def open_evaluation(folder: Path, record: dict[str, Any], command: str) -> dict[str, Any]:
@@ -37,31 +56,56 @@ def open_evaluation(folder: Path, record: dict[str, Any], command: str) -> dict[
     Methods that are in it already stay, and new ones follow them.  The list of pairs may have become longer.
 
     Args:
-      folder: the work folder; created if absent.
-      record: all fields but `commands`.
+      folder: the work folder, created if absent; the caller holds its lock (`work_folder`).
+      record: all fields but `commands`; `versions` are those of this process.
       command: the command line of this call, added to `commands`.
 
     Returns:
-      The record as written.
+      The record as written: `versions` are those that created the folder, and each method has `made_by`.
 
     Raises:
-      UserError: the folder can't be written, or holds another evaluation.
+      UserError: the folder can't be written, or holds another evaluation, or files that are of no evaluation.
     """
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     before = read_evaluation(folder)
-    commands = []
+    now, known, commands = record["versions"], {}, []
     if before:
         _check_same(folder, before, record)
-        entries = {entry["name"]: entry for entry in record["methods"]}
-        known = [entries.pop(entry["name"], entry) for entry in before["methods"]]
-        record = {**record, "methods": [*known, *entries.values()]}
+        known = {entry["name"]: {**entry, "made_by": made_by_of(entry, before)} for entry in before["methods"]}
         commands = before["commands"]
+    _check_free(folder, [entry for entry in record["methods"] if entry["name"] not in known], before is None)
+    methods = dict(known)
+    for entry in record["methods"]:
+        made_by = known[entry["name"]]["made_by"] if entry["name"] in known else []
+        scored = _scored(folder / entry["slug"] / "scores.csv")
+        methods[entry["name"]] = {**entry, "made_by": continued(made_by, scored, now)}
     if command not in commands:
         commands = [*commands, command]
-    record = {**record, "commands": commands}
+    record = {**record, "versions": (before or record)["versions"], "methods": list(methods.values()),
+              "commands": commands}
     replace_file(folder / "evaluation.json", to_json(record).encode())
     return record
+
+
+def _check_free(folder: Path, methods: Sequence[Mapping[str, Any]], new: bool) -> None:
+    """Raises UserError if something that is not ours has the name of a file or folder to write.
+
+    Args:
+      methods: those that are new in this folder.
+      new: whether the evaluation is.
+    """
+    names = [*(SUMMARIES if new else ()), *(entry["slug"] for entry in methods)]
+    found = [name for name in names if os.path.lexists(folder / name)]
+    if found:
+        raise UserError(f"--workdir={folder}: {', '.join(found)} is already there, of no evaluation in this folder, "
+                        "and would be overwritten; choose another folder, or move it away")
+
+
+def _scored(path: Path) -> list[str]:
+    """Ids of the complete rows of a `scores.csv`; [] if there is none."""
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    return [row[0] for row in csv.reader(io.StringIO(text[: text.rfind("\n") + 1])) if row][1:]
 
 
 def read_evaluation(folder: Path) -> dict[str, Any] | None:
@@ -89,6 +133,10 @@ def _check_same(folder: Path, before: Mapping, now: Mapping) -> None:
     if before["ids"] != now["ids"][: len(before["ids"])]:
         different.append(f"{len(before['ids'])} pairs there, {len(now['ids'])} or others here (pairs can only be "
                          "added)")
+    changed = [i for i, old, new in zip(now["ids"], before.get("digests", ()), now.get("digests", ())) if old != new]
+    if changed:  # not known of evaluations from before 26 November 2026
+        different.append(f"other pictures of {len(changed)} pairs, {', '.join(changed[:5])}"
+                         f"{' …' if len(changed) > 5 else ''}")
     entries = {entry["name"]: entry for entry in before["methods"]}
     for entry in now["methods"]:
         old = entries.get(entry["name"], entry)
@@ -160,17 +208,3 @@ def _csv_line(fields: Sequence[str]) -> str:
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerow(fields)
     return out.getvalue()
-
-
-def to_json(record: Any) -> str:
-    """Indented JSON, in which infinite and undefined numbers are null."""
-    return json.dumps(_without_nonfinite(record), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _without_nonfinite(value: Any) -> Any:
-    """The value with every infinite or NaN number in it replaced by None."""
-    if isinstance(value, Mapping):
-        return {key: _without_nonfinite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_nonfinite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from edmf_jax.evaluation import statistics
+from edmf_jax.evaluation.provenance import Stretch, made_by_of, stretches
 from edmf_jax.evaluation.statistics import Interval, bootstrap_interval, holm, sign_flip_test
 
 
@@ -48,6 +49,7 @@ class Summary:
       left_out: metric's name → ids of the pairs left out.
       comparisons: of every two methods, by every metric.
       unfinished: methods in the folder that still lack pairs; they are not in the tables.
+      made: method's name → its rows by the versions that made them.
     """
 
     about: Mapping[str, Any]
@@ -58,6 +60,7 @@ class Summary:
     left_out: Mapping[str, tuple[str, ...]]
     comparisons: tuple[Comparison, ...]
     unfinished: tuple[str, ...] = ()
+    made: Mapping[str, Sequence[Stretch]] = dataclasses.field(default_factory=dict)
 
     def rank(self, metric: Mapping[str, str]) -> dict[str, int]:
         """Ranks the methods by their mean.
@@ -101,8 +104,9 @@ def summarize(record: Mapping[str, Any], scores: Mapping[str, Mapping[str, Mappi
         comparisons += _compare(metric, names, table[:, counted])
     about = {key: record[key] for key in ("dataset", "split", "gray", "tiling", "store", "count")}
     about["exposures"] = record.get("exposures")  # absent from older evaluations
+    made = {entry["name"]: stretches(made_by_of(entry, record), scores[entry["name"]]) for entry in methods}
     return Summary(about, methods, tuple(record["metrics"]), intervals, pairs, left_out, tuple(comparisons),
-                   tuple(unfinished))
+                   tuple(unfinished), made)
 
 
 def _compare(metric: str, names: Sequence[str], table: np.ndarray) -> list[Comparison]:
@@ -128,6 +132,7 @@ def to_record(summary: Summary) -> dict[str, Any]:
     metrics = [{**metric, "pairs": summary.pairs[metric["name"]], "left_out": list(summary.left_out[metric["name"]])}
                for metric in summary.metrics]
     methods = [{**{key: entry[key] for key in ("name", "slug", "spec")},
+                "made_by": [{"versions": dict(used), "pairs": len(ids)} for used, ids in summary.made[entry["name"]]],
                 "scores": {name: value._asdict() for name, value in summary.intervals[entry["name"]].items()}}
                for entry in summary.methods]
     return {**summary.about, "metrics": metrics, "methods": methods, "unfinished": list(summary.unfinished),

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from edmf_jax.core.exposures import Exposures
+from edmf_jax.evaluation.provenance import describe_versions
 from edmf_jax.evaluation.statistics import CONFIDENCE, RESAMPLES, Interval
 from edmf_jax.evaluation.summary import Comparison, Summary
 
@@ -65,6 +66,8 @@ def describe(summary: Summary) -> str:
                      f"{about['count']} pairs ({listed}).")
     if summary.unfinished:
         lines.append(f"Not in the tables, because pairs are still to be scored: {', '.join(summary.unfinished)}.")
+    if versions := describe_versions(summary.made):
+        lines.append(versions)
     return "\n".join(lines)
 
 

@@ -2,9 +2,9 @@
 
 In reading order:
 
-- fuse: the entry points `fuse` (arrays) and `fuse_files`, with both presets;
+- fuse: the entry points `fuse` (arrays or paths) and `fuse_files`, with both presets;
 - stack/: preset "photo": registration, exposure, borders, blending of any number of shots;
-- tiling: preset "paper", and the network on pictures of any size in bounded memory;
+- published: preset "paper"; tiling: the network on pictures of any size in bounded memory;
 - pixels: which arrays are accepted, and their conversion to [0, 1] and back;
 - align, batch: registering without fusing, and many fusions in one run;
 - record: what a report is made from.

@@ -7,9 +7,20 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from edmf_jax.errors import MissingFileError, UserError
+from edmf_jax.errors import UserError
 from edmf_jax.io.images import WRITTEN_SUFFIXES
-from edmf_jax.io.photographs import SUFFIXES
+from edmf_jax.io.photographs import Page
+from edmf_jax.io.shot_list import (
+    Log,
+    capture_times,
+    choose_pages,
+    drop_twins,
+    expand_shots,
+    find_pictures,
+    list_folder,
+    order_by_capture,
+    path_of,
+)
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -18,7 +29,7 @@ _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 class Job:
     """One picture to make: its shots, the reference first, and the file to write."""
 
-    shots: tuple[Path, ...]
+    shots: tuple[Path | Page, ...]
     output: Path
 
     @property
@@ -28,17 +39,19 @@ class Job:
 
 
 def pair_up(folder_a: str | os.PathLike, folder_b: str | os.PathLike, output: str | os.PathLike,
-            suffix: str | None = None) -> tuple[list[Job], str]:
+            suffix: str | None = None, log: Log = lambda line: None) -> tuple[list[Job], str]:
     """Pairs the pictures of two folders; each result is named after its picture in the first folder.
 
     They are paired by the last number in their names, if every name has one, no two in a folder are
-    equal, and both folders have the same numbers; otherwise in the order of their names.
+    equal, and both folders have the same numbers; otherwise in the order of their names, or of their times of capture
+    if all have one (see `shot_list.expand_shots`, also for RAW files and pages).
 
     Args:
       folder_a, folder_b: the folders of the sources.
       output: the folder of the results.
       suffix: the format of the results; None: that of the picture in the first folder, or TIFF if that format can't
         be written.
+      log: called with a line for every choice that was made among the files.
 
     Returns:
       The pairs in the order of the first folder's names, and "by number" or "in the order of their names".
@@ -50,7 +63,7 @@ def pair_up(folder_a: str | os.PathLike, folder_b: str | os.PathLike, output: st
     """
     for folder in (folder_a, folder_b):
         _check_apart(output, folder)
-    a, b = pictures_in(folder_a), pictures_in(folder_b)
+    a, b = (drop_twins(pictures_in(folder), log) for folder in (folder_a, folder_b))
     if len(a) != len(b):
         raise UserError(f"{folder_a} holds {len(a)} pictures and {folder_b} {len(b)}; take out those that have no "
                         f"partner{_unpaired(a, b)}")
@@ -58,28 +71,33 @@ def pair_up(folder_a: str | os.PathLike, folder_b: str | os.PathLike, output: st
     if numbered_a and numbered_a.keys() == numbered_b.keys():
         pairs, how = [(picture, numbered_b[number]) for number, picture in numbered_a.items()], "by number"
     else:
+        if capture_times([*a, *b]) is not None:
+            a, b = order_by_capture(a, str(folder_a), log), order_by_capture(b, str(folder_b), log)
         pairs, how = list(zip(a, b)), "in the order of their names"
-    return _make_jobs([(first.stem, (first, second)) for first, second in pairs], output, suffix), how
+    pairs = [tuple(choose_pages(list(pair), log)) for pair in pairs]
+    return _make_jobs([(path_of(first).stem, (first, second)) for first, second in pairs], output, suffix), how
 
 
-def stacks_in(folder: str | os.PathLike, output: str | os.PathLike, suffix: str | None = None) -> list[Job]:
-    """A job for every sub-folder: its pictures in the order of their names; the result is named after the sub-folder.
+def stacks_in(folder: str | os.PathLike, output: str | os.PathLike, suffix: str | None = None,
+              log: Log = lambda line: None) -> list[Job]:
+    """A job for every sub-folder: its shots as of `shot_list.expand_shots`; the result is named after the sub-folder.
 
-    A sub-folder with fewer than two pictures gets a job too, which fails when it is run.
+    A sub-folder with fewer than two shots gets a job too, which fails when it is run.
 
     Args:
       folder: the folder of the sub-folders.
       output: the folder of the results; skipped if it is one of the sub-folders.
-      suffix: see `pair_up`.
+      suffix, log: see `pair_up`.
 
     Raises:
       UserError: there is no sub-folder, or one can't be read; two results would have one name.
       MissingFileError: the folder does not exist.
     """
-    subfolders = [path for path in _listed(folder) if path.is_dir() and not _same_file(path, output)]
+    subfolders = [path for path in list_folder(folder) if path.is_dir() and not _same_file(path, output)]
     if not subfolders:
         raise UserError(f"{folder}: no sub-folders in it; each must hold the shots of one picture")
-    return _make_jobs([(path.name, tuple(_pictures(path))) for path in subfolders], output, suffix)
+    return _make_jobs([(path.name, tuple(expand_shots([path], log) if find_pictures(path) else ()))
+                       for path in subfolders], output, suffix)
 
 
 def run_jobs(jobs: Iterable[Job], fuse: Callable[[Job], object], *, force: bool = False,
@@ -124,31 +142,10 @@ def pictures_in(folder: str | os.PathLike) -> list[Path]:
       UserError: it holds none, or is not a folder.
       MissingFileError: it does not exist.
     """
-    found = _pictures(folder)
+    found = find_pictures(folder)
     if not found:
         raise UserError(f"{folder}: no pictures in it")
     return found
-
-
-def _pictures(folder: str | os.PathLike) -> list[Path]:
-    return [path for path in _listed(folder) if path.suffix.lower() in SUFFIXES and path.is_file()]
-
-
-def _listed(folder: str | os.PathLike) -> list[Path]:
-    """The contents of a folder without hidden files, in natural order."""
-    try:
-        names = [name for name in os.listdir(folder) if not name.startswith(".")]
-    except FileNotFoundError as error:
-        raise MissingFileError(f"{folder}: no such folder; check the path") from error
-    except OSError as error:
-        raise UserError(f"{folder}: this folder can't be read ({error.strerror}); check the path") from error
-    return [Path(folder) / name for name in sorted(names, key=_natural_key)]
-
-
-def _natural_key(name: str) -> tuple:
-    """A sort key that compares numbers in names by value, then by their text."""
-    parts = re.split(r"([0-9]+)", name.casefold())
-    return tuple((part, 0) if i % 2 == 0 else ("", int(part)) for i, part in enumerate(parts)), name
 
 
 def _by_number(pictures: Sequence[Path]) -> dict[int, Path]:
@@ -168,12 +165,12 @@ def _unpaired(a: Sequence[Path], b: Sequence[Path]) -> str:
     return f" ({', '.join(unpaired[:3])}{', …' if len(unpaired) > 3 else ''})" if unpaired else ""
 
 
-def _make_jobs(results: list[tuple[str, tuple[Path, ...]]], output: str | os.PathLike, suffix: str | None
+def _make_jobs(results: list[tuple[str, tuple[Path | Page, ...]]], output: str | os.PathLike, suffix: str | None
                ) -> list[Job]:
     """A job for every (name, shots); see `pair_up` for `output`, `suffix` and the errors."""
     jobs = []
     for name, shots in results:
-        source_suffix = shots[0].suffix.lower() if shots else ""
+        source_suffix = path_of(shots[0]).suffix.lower() if shots else ""
         default = source_suffix if source_suffix in WRITTEN_SUFFIXES else ".tif"
         jobs.append(Job(shots, Path(output) / f"{name}{suffix or default}"))
     names = [str(job.output).casefold() for job in jobs]

@@ -6,6 +6,8 @@ from numpy.typing import DTypeLike
 from edmf_jax.core.model import MIN_SIDE_PX
 from edmf_jax.errors import UserError
 
+_FULL_16 = 65535
+
 
 def check_image(image: np.ndarray, name: str) -> None:
     """Checks shape, dtype and range of a picture that is to be fused; `name` is what the message calls it.
@@ -41,6 +43,29 @@ def full_scale(dtype: np.dtype) -> float:
 def to_unit(image: np.ndarray, dtype: DTypeLike = np.float32) -> np.ndarray:
     """A picture as floats in [0, 1] of the floating-point `dtype`."""
     return image.astype(dtype) / np.dtype(dtype).type(full_scale(image.dtype))
+
+
+def white_for(largest: int) -> int:
+    """The white of uint16 pictures whose largest value is this: that of 10, 12, 14 or 16 bits, whichever holds it.
+
+    Cameras of microscopes and machines write 10 and 12 bits into files of 16 as they are, 0…1023 and 0…4095.
+    """
+    return next(2**bits - 1 for bits in (10, 12, 14, 16) if largest < 2**bits)
+
+
+def stretch(image: np.ndarray, white: int) -> np.ndarray:
+    """A uint16 picture with `white` brought to 65535; `shrink_back` restores its values exactly."""
+    return image if white == _FULL_16 else _through_table(image, _FULL_16 / white)
+
+
+def shrink_back(image: np.ndarray, white: int) -> np.ndarray:
+    """A uint16 picture with 65535 brought to `white`."""
+    return image if white == _FULL_16 else _through_table(image, white / _FULL_16)
+
+
+def _through_table(image: np.ndarray, factor: float) -> np.ndarray:
+    levels = np.minimum(np.rint(np.arange(_FULL_16 + 1) * factor), _FULL_16)
+    return levels.astype(np.uint16)[image]
 
 
 def from_unit(values: np.ndarray, dtype: np.dtype) -> np.ndarray:

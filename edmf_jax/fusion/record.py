@@ -19,7 +19,7 @@ class FusionRecord:
       output: the path of the result.
       weights: of the network; None if none was used.
       options: None with preset "paper".
-      image: the result, `[H, W]` or `[H, W, 3]`, uint8 or uint16.
+      image: the result to show, `[H, W]` or `[H, W, 3]`, uint8 or uint16 over its full range, without alpha.
       result: what `stack.fuse_photos` returned; None with preset "paper".
       seconds: how long it took.
     """

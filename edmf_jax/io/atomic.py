@@ -1,11 +1,19 @@
-"""Writing a file or folder whole or not at all."""
+"""Writing a file or folder whole or not at all, and never over something that nobody allowed to be replaced.
+
+What is being written lies beside its target under a hidden name, `.edmf-TARGET-HOST-PID-RANDOM.tmp` (the first two
+shortened to hashes).  A process that is killed leaves it behind; whoever writes to the same target next removes it.
+"""
 
 import contextlib
+import hashlib
 import os
 import secrets
 import shutil
+import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+
+import psutil
 
 from edmf_jax.errors import UserError
 
@@ -20,6 +28,43 @@ def disk_errors(path: Path) -> Iterator[None]:
                         "permissions, or choose another folder") from error
 
 
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+_own_marks: set[str] = set()  # of the hidden names that this process has made
+
+
+def _hidden_name(target: Path) -> Path:
+    """A new hidden name beside `target`, without its ending; see the module's text."""
+    mark = f"{_short(socket.gethostname())}-{os.getpid()}-{secrets.token_hex(4)}"
+    _own_marks.add(mark)
+    return target.with_name(f".edmf-{_short(target.name)}-{mark}")
+
+
+def _left_behind(target: Path, ending: str, any_host: bool = False) -> list[Path]:
+    """Hidden files or folders of `target` with this ending, whose process has ended; oldest first.
+
+    Args:
+      target: absolute, without symbolic links.
+      ending: "tmp" or "old".
+      any_host: take those of other hosts (a container has a new name each time) for ended as well.
+    """
+    found = []
+    for path in target.parent.glob(f".edmf-{_short(target.name)}-*-*-*.{ending}"):
+        _, _, host, pid, token = path.stem.split("-", 4)
+        if host != _short(socket.gethostname()):
+            ended = any_host
+        elif pid == str(os.getpid()):  # an earlier process of this number, or another thread of this one
+            ended = f"{host}-{pid}-{token}" not in _own_marks
+        else:
+            ended = pid.isdecimal() and not psutil.pid_exists(int(pid))
+        if ended:
+            with contextlib.suppress(FileNotFoundError):  # its owner has just renamed it
+                found.append((path.stat().st_mtime_ns, path))
+    return [path for _, path in sorted(found)]
+
+
 def replace_file(path: Path, data: bytes | memoryview) -> None:
     """Makes `data` the content of the file `path`, atomically: a reader sees either the old content or the new.
 
@@ -29,8 +74,11 @@ def replace_file(path: Path, data: bytes | memoryview) -> None:
       UserError: the file cannot be written; the old one, if any, is unchanged.
     """
     target = Path(path).resolve()
-    temporary = target.with_name(f".edmf-{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    hidden = _hidden_name(target)
+    temporary = hidden.with_name(f"{hidden.name}.tmp")
     with disk_errors(path):
+        for old in _left_behind(target, "tmp"):
+            old.unlink(missing_ok=True)
         try:
             with temporary.open("xb") as file:
                 file.write(data)
@@ -66,10 +114,15 @@ def check_new(path: str | os.PathLike, sources: Sequence[str | os.PathLike] = ()
 def replaced_directory(directory: Path) -> Iterator[Path]:
     """A temporary folder to fill, which replaces `directory` at the end.
 
-    If filling it raises, it is removed and `directory` stays as it was.
+    If filling it raises, it is removed and `directory` stays as it was.  A folder cannot be replaced in one step: the
+    old one is renamed first.  If the process is killed between the two renames, `put_back` undoes the first.
     """
-    mark = f"{os.getpid()}-{secrets.token_hex(4)}"
-    temporary, old = (directory.with_name(f".edmf-{mark}.{end}") for end in ("tmp", "old"))
+    put_back(directory)
+    directory = Path(directory).resolve()  # a symbolic link is kept, and its target replaced
+    for left in _left_behind(directory, "tmp"):
+        shutil.rmtree(left, ignore_errors=True)
+    hidden = _hidden_name(directory)
+    temporary, old = (hidden.with_name(f"{hidden.name}.{end}") for end in ("tmp", "old"))
     temporary.mkdir()
     try:
         yield temporary
@@ -77,9 +130,34 @@ def replaced_directory(directory: Path) -> Iterator[Path]:
             directory.rename(old)
         temporary.rename(directory)
     except BaseException:
-        if old.exists():
+        if old.exists() and not directory.exists():
             old.rename(directory)
         raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        if directory.exists():  # else the old one is the only one
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def put_back(directory: Path) -> bool:
+    """Gives a folder its name back if its replacement was killed half-way; returns whether that was so.
+
+    Where `directory` exists, what a killed replacement left of the old one is removed: the new one is whole.
+
+    Raises:
+      UserError: it cannot be renamed; the message names the hidden folder.
+    """
+    directory = Path(directory).resolve()
+    missing, restored = not directory.exists(), False
+    olds = _left_behind(directory, "old", any_host=missing)
+    if missing and olds:
+        newest = olds.pop()
+        try:
+            newest.rename(directory)
+        except OSError as error:
+            raise UserError(f"{directory}: a killed process left its content in {newest}, which cannot be renamed "
+                            f"({error.strerror}); give it its name back") from error
+        restored = True
+    for old in olds:
         shutil.rmtree(old, ignore_errors=True)
+    return restored

@@ -1,10 +1,11 @@
 """The structure of image files: iterating over their parts, checking that a file is complete, adding parts.
 
 JPEG segments (ITU-T T.81, B.1), PNG chunks (PNG specification, 5), RIFF chunks
-(WebP container specification), TIFF tags (TIFF 6.0, section 2).  No pixels are decoded here.
+(WebP container specification).  No pixels are decoded here.
 `name` is the file's name for error messages in all functions.
 """
 
+import math
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
@@ -17,6 +18,7 @@ _JPEG_WITHOUT_LENGTH = frozenset({0x00, 0x01, 0xFF, *range(0xD0, 0xDA)})
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 TIFF_SIGNATURES = (b"II*\0", b"MM\0*")
+BIGTIFF_SIGNATURES = (b"II+\0", b"MM\0+")
 # DEFLATE and block-wise compression reach 1 : 1032 at most, LZW 1 : 1300.  WebP could exceed that, but not with a
 # photograph.  Pictures smaller than the first number are decoded whatever their file's size.
 _HARMLESS_BYTES, _MAX_COMPRESSION = 64e6, 1300
@@ -28,11 +30,11 @@ def _damaged(name: str, kind: str, what: str) -> UserError:
 
 def kind_of(data: bytes) -> str:
     """"JPEG", "PNG", "TIFF", "WebP", "BMP", "HEIF" or "", by the first bytes of the file, not by its name."""
-    if data.startswith(b"\xff\xd8"):
+    if data[:2] == b"\xff\xd8":
         return "JPEG"
-    if data.startswith(PNG_SIGNATURE):
+    if data[:8] == PNG_SIGNATURE:
         return "PNG"
-    if data[:4] in TIFF_SIGNATURES:
+    if data[:4] in TIFF_SIGNATURES + BIGTIFF_SIGNATURES:
         return "TIFF"
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WebP"
@@ -41,19 +43,29 @@ def kind_of(data: bytes) -> str:
     return "HEIF" if data[4:8] == b"ftyp" else ""
 
 
-def jpeg_segments(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yields (marker code, body) of every segment before the first scan."""
+def jpeg_segments(data: bytes, *, to_scan: bool = False) -> Iterator[tuple[int, bytes]]:
+    """Yields (marker code, body) of every segment before the first scan; `to_scan`: and the scan's header."""
     position = 2
     while position + 4 <= len(data) and data[position] == 0xFF:
         code = data[position + 1]
         if code == 0xFF:  # a fill byte
             position += 1
             continue
-        if code in (_JPEG_SCAN, _JPEG_END):
+        if code == _JPEG_END or (code == _JPEG_SCAN and not to_scan):
             return
         length = int.from_bytes(data[position + 2 : position + 4], "big")
         yield code, data[position + 4 : position + 2 + length]
+        if code == _JPEG_SCAN:
+            return
         position += 2 + length
+
+
+def jpeg_frame(data: bytes) -> tuple[int, int, int] | None:
+    """(height, width, channels) by the first frame header; None without one."""
+    for code, body in jpeg_segments(data):
+        if code in _JPEG_FRAMES and len(body) >= 6:
+            return int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big"), body[5]
+    return None
 
 
 def check_jpeg(data: bytes, name: str) -> None:
@@ -110,28 +122,6 @@ def png_color_type(data: bytes) -> int:
     return next((data[at + 9] for kind, at, length in png_chunks(data) if kind == b"IHDR" and length >= 13), -1)
 
 
-def tiff_tags(data: bytes, name: str) -> dict[int, int]:
-    """Tag → value for the tags of the first directory that are SHORT or LONG; of several values the first.
-
-    Raises:
-      UserError: the file ends inside the directory.
-    """
-    order = "<" if data[:2] == b"II" else ">"
-    tags = {}
-    try:
-        (start,) = struct.unpack_from(order + "I", data, 4)
-        (count,) = struct.unpack_from(order + "H", data, start)
-        for entry in range(start + 2, start + 2 + 12 * count, 12):
-            tag, kind, length = struct.unpack_from(order + "HHI", data, entry)
-            if kind in (3, 4):  # SHORT or LONG; values of more than four bytes are stored elsewhere
-                outside = length > (2 if kind == 3 else 1)
-                where = struct.unpack_from(order + "I", data, entry + 8)[0] if outside else entry + 8
-                (tags[tag],) = struct.unpack_from(order + "HI"[kind - 3], data, where)
-    except struct.error as error:
-        raise _damaged(name, "TIFF", f"is truncated: it ends at byte {len(data)}, inside its header") from error
-    return tags
-
-
 def riff_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Yields (kind, body) of a WebP's chunks."""
     position = 12
@@ -141,17 +131,30 @@ def riff_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         position += 8 + length + length % 2
 
 
-def _claimed_bytes(data: bytes, kind: str, name: str) -> int:
-    """The decoded size of the picture according to the file's header; 0 if the header does not tell."""
+def check_riff(data: bytes, name: str) -> None:
+    """Checks that a WebP is as long as its header says, and that its chunks fill it.
+
+    Raises:
+      UserError: it is truncated or damaged.
+    """
+    size = int.from_bytes(data[4:8], "little") + 8
+    if size > len(data):
+        raise _damaged(name, "WebP", f"is truncated: {len(data)} of {size} bytes")
+    position = 12
+    while position + 8 <= size:
+        position += 8 + int.from_bytes(data[position + 4 : position + 8], "little")
+        position += position % 2
+    if position > size + 1:
+        raise _damaged(name, "WebP", f"is damaged: a chunk ends at byte {position} of {size}")
+
+
+def _claimed_bytes(data: bytes, kind: str) -> int:
+    """The decoded size of the picture according to the file's header; 0 if the header, or this function, can't tell."""
     if kind == "JPEG":
-        frames = (body for code, body in jpeg_segments(data) if code in _JPEG_FRAMES and len(body) >= 6)
-        return next((int.from_bytes(f[1:3], "big") * int.from_bytes(f[3:5], "big") * f[5] for f in frames), 0)
+        return math.prod(jpeg_frame(data) or (0,))
     if kind == "PNG" and len(data) >= 26:
         width, height, bits, color = struct.unpack_from(">IIBB", data, 16)
         return width * height * {0: 1, 4: 2, 6: 4}.get(color, 3) * max(bits // 8, 1)
-    if kind == "TIFF":
-        tags = tiff_tags(data, name)
-        return tags.get(256, 0) * tags.get(257, 0) * tags.get(277, 1) * max(tags.get(258, 8) // 8, 1)
     if kind == "BMP" and len(data) >= 26:
         width, height = struct.unpack_from("<ii", data, 18)
         return abs(width * height) * 3
@@ -173,15 +176,23 @@ def _webp_size(chunk: tuple[bytes, bytes]) -> tuple[int, int]:
     return 0, 0
 
 
-def check_claimed_size(data: bytes, name: str) -> None:
+def check_size(data: bytes, name: str) -> None:
+    """`check_claimed_size` by the header of a JPEG, PNG, BMP or WebP; other modules read those of other kinds."""
+    check_claimed_size(len(data), name, _claimed_bytes(data, kind_of(data)))
+
+
+def check_claimed_size(size: int, name: str, claimed: int) -> None:
     """Refuses a small file whose header claims a huge picture, before memory is allocated for it.
+
+    Args:
+      size: of the file, bytes.
+      claimed: the size of the decoded picture, bytes.
 
     Raises:
       UserError: the claimed picture could not be compressed to a file of this size.
     """
-    claimed = _claimed_bytes(data, kind_of(data), name)
-    if claimed > _HARMLESS_BYTES and claimed > _MAX_COMPRESSION * len(data):
-        raise UserError(f"{name}: its header claims a picture of {claimed / 1e6:.0f} MB, which a file of {len(data)} "
+    if claimed > _HARMLESS_BYTES and claimed > _MAX_COMPRESSION * size:
+        raise UserError(f"{name}: its header claims a picture of {claimed / 1e6:.0f} MB, which a file of {size} "
                         "bytes cannot hold; copy or download it again")
 
 
@@ -206,14 +217,15 @@ def add_png_chunks(data: bytes, chunks: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 
 def add_webp_chunks(data: bytes, icc: bytes, exif: bytes) -> bytes:
-    """A WebP of one picture without alpha, converted to the extended format with a color profile and EXIF.
+    """A WebP of one picture, lossless if it has alpha, converted to the extended format with a color profile and EXIF.
 
     Args:
       icc, exif: the profile and the block; empty: none.
     """
     chunks = [(kind, body) for kind, body in riff_chunks(data) if kind in (b"VP8 ", b"VP8L")]
     width, height = _webp_size(chunks[0])
-    flags = 0x20 * bool(icc) | 0x08 * bool(exif)
+    has_alpha = chunks[0][0] == b"VP8L" and chunks[0][1][4] & 0x10  # bit 28 of its header
+    flags = 0x20 * bool(icc) | 0x10 * bool(has_alpha) | 0x08 * bool(exif)
     canvas = struct.pack("<I", flags) + (width - 1).to_bytes(3, "little") + (height - 1).to_bytes(3, "little")
     chunks = [(b"VP8X", canvas), *([(b"ICCP", icc)] if icc else []), *chunks, *([(b"EXIF", exif)] if exif else [])]
     body = b"".join(kind + struct.pack("<I", len(part)) + part + b"\0" * (len(part) % 2) for kind, part in chunks)

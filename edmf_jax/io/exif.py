@@ -10,6 +10,7 @@ import struct
 
 EXIF_IFD, GPS_IFD = 0x8769, 0x8825  # their values are offsets of directories
 _INTEROPERABILITY_IFD, _MAKER_NOTE, _COLOR_SPACE = 0xA005, 0x927C, 0xA001
+_INTEROPERABILITY_INDEX = 1
 ORIENTATION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 274, 282, 283, 296
 # Tags of the first directory that describe the picture, as opposed to how its pixels are stored: document name, image
 # description, camera, orientation, resolution, software, date, artist, host, rating, copyright, the directories of EXIF
@@ -100,6 +101,26 @@ def _all_directories(block: bytes) -> list[dict[int, int]]:
     inner = _linked_directory(block, main, EXIF_IFD)
     return [main, inner, _linked_directory(block, main, GPS_IFD),
             _linked_directory(block, inner, _INTEROPERABILITY_IFD)]
+
+
+def says_adobe_rgb(block: bytes, file_name: str) -> bool:
+    """Whether the pixels are Adobe RGB by the DCF rule for optional files (DCF 2.0, 3.2; EXIF 2.32, C.2).
+
+    The color space is "uncalibrated" and the interoperability index R03; without an index, the file's name begins with
+    an underscore.
+
+    Args:
+      block: empty: no EXIF.
+    """
+    try:
+        _, inner, _, interoperability = _all_directories(block)
+        if _COLOR_SPACE not in inner or _read_integer(block, inner[_COLOR_SPACE]) != 0xFFFF:
+            return False
+        if _INTEROPERABILITY_INDEX in interoperability:
+            return read_value(block, interoperability[_INTEROPERABILITY_INDEX])[2].startswith(b"R03")
+    except DAMAGED:
+        return False
+    return file_name.startswith("_")
 
 
 def correct(block: bytes, width: int, height: int) -> bytes:

@@ -9,6 +9,7 @@ import numpy as np
 
 from edmf_jax.errors import UserError
 from edmf_jax.io import exif
+from edmf_jax.io.containers import check_claimed_size
 from edmf_jax.io.metadata import Metadata, validate
 
 # RAW files are recognized by their names, since most have the first bytes of a TIFF.
@@ -78,6 +79,9 @@ def read_heic(data: bytes, name: str) -> np.ndarray:
       UserError: damaged, or the extra is not installed.
     """
     picture = _open_heic(data, name)
+    width, height = picture.size
+    samples, bits = len(picture.mode.split(";")[0]), int(picture.info.get("bit_depth", 8))
+    check_claimed_size(len(data), name, width * height * samples * (2 if bits > 8 else 1))
     try:
         image = np.asarray(picture)
     except Exception as error:
@@ -102,6 +106,8 @@ def read_raw(data: bytes, name: str) -> np.ndarray:
     rawpy = _import_extra("rawpy", "raw", name)
     try:
         with rawpy.imread(io.BytesIO(data)) as raw:
+            sizes = raw.sizes
+            check_claimed_size(len(data), name, 6 * max(sizes.raw_width * sizes.raw_height, sizes.width * sizes.height))
             return raw.postprocess(use_camera_wb=True, no_auto_bright=True, output_bps=16, gamma=(2.4, 12.92))
     except rawpy.LibRawError as error:
         reason = error.args[0].decode() if error.args and isinstance(error.args[0], bytes) else str(error)

@@ -26,7 +26,7 @@ def needs_bigtiff(image: np.ndarray) -> bool:
 
 
 def encode_tiff(image: np.ndarray, block: bytes, icc: bytes, dpi: tuple[float, float] | None) -> memoryview:
-    """uint8 or uint16 `[H, W]` or `[H, W, 3]` RGB as a TIFF or BigTIFF, losslessly compressed by DEFLATE.
+    """uint8 or uint16 `[H, W]`, `[H, W, 3]` RGB or `[H, W, 4]` RGBA as a TIFF or BigTIFF, compressed by DEFLATE.
 
     A BigTIFF goes without the maker note, which would not survive the conversion of the directories.
 
@@ -47,6 +47,7 @@ def encode_tiff(image: np.ndarray, block: bytes, icc: bytes, dpi: tuple[float, f
         file.write(directories)
         writer.write(
             image, photometric="rgb" if rgb else "minisblack", planarconfig="contig" if rgb else None,
+            extrasamples=("unassalpha",) if image.shape[2:] == (4,) else None,
             compression="zlib", compressionargs={"level": _DEFLATE_LEVEL}, predictor=True,
             resolution=dpi, resolutionunit="inch" if dpi else None, iccprofile=icc or None,
             metadata=None, software=False,  # none of tifffile's own

@@ -85,9 +85,19 @@ def search(points: np.ndarray, targets: np.ndarray, model: str, *, limit: float,
     pad = ((0, max_matches - len(points)), (0, 0))
     data = (np.pad(points, pad), np.pad(targets, pad), np.arange(max_matches) < len(points))
     start = _start_positions(np.random.default_rng(seed), points, targets, transforms.CONTROL_POINTS[model], particles)
-    controls, cost = _search(jax.random.key(seed), jnp.asarray(start, jnp.float32),
-                             tuple(jnp.asarray(x, jnp.float32) for x in data), jnp.float32(limit), steps)
+    # A swarm of 128 keeps no accelerator busy, and initializing one takes seconds and most of its memory.
+    with jax.default_device(_cpu()):
+        controls, cost = _search(jax.random.key(seed), jnp.asarray(start, jnp.float32),
+                                 tuple(jnp.asarray(x, jnp.float32) for x in data), jnp.float32(limit), steps)
     return transforms.from_controls(np.asarray(controls, np.float64)), float(cost)
+
+
+def _cpu() -> jax.Device | None:
+    """The CPU as JAX sees it; None, which means JAX's default, if JAX_PLATFORMS excludes it."""
+    try:
+        return jax.local_devices(backend="cpu")[0]
+    except RuntimeError:
+        return None
 
 
 def _start_positions(rng: np.random.Generator, points: np.ndarray, targets: np.ndarray, controls: np.ndarray,

@@ -135,7 +135,14 @@ def open_source_pairs(evaluation: Evaluation, *, source: str | None = None, data
     except UserError as error:
         raise UserError(f"the data set of {evaluation.folder} can't be opened: {error} (say where it is by --source or "
                         "--data-dir, or make a report without pictures: --images 0)") from error
-    missing = [pair for pair in record["ids"] if pair not in set(pairs.ids)]
+    here = dict(zip(pairs.ids, pairs.digests))
+    missing = [pair for pair in record["ids"] if pair not in here]
+    digests = zip(record["ids"], record.get("digests", ()))  # absent from older evaluations
+    changed = [pair for pair, digest in digests if here.get(pair, digest) != digest]
+    if changed:
+        raise UserError(f"{pairs.dataset}, split {pairs.split}, has other pictures of {len(changed)} pairs than the "
+                        f"evaluated one ({', '.join(changed[:5])}{' …' if len(changed) > 5 else ''}); name the right "
+                        "one by --source or --data-dir, or use --images 0")
     if missing or (not patterns and pairs.data_bytes != record["data_bytes"]):
         raise UserError(f"{pairs.dataset}, split {pairs.split}, is not the data set that was evaluated: it has "
                         f"{len(pairs.ids)} pairs of {pairs.data_bytes} bytes, the evaluated one had {record['count']} "

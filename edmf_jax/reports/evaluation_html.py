@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from edmf_jax.evaluation.provenance import count_pairs
 from edmf_jax.evaluation.statistics import CONFIDENCE, RESAMPLES, Interval
 from edmf_jax.evaluation.tables import describe
 from edmf_jax.reports.dot_plots import RANK_CLASSES, dot_plots, format_number
@@ -44,7 +45,7 @@ def render(evaluation: Evaluation, pictures: Sequence[str], *, notes: Iterable[s
         title=f"{record['dataset']}, {record['split']}: {', '.join(evaluation.methods)}",
         heading=f"{record['dataset']}, split {record['split']}", what=what, notes=[*left_out, *notes],
         methods=methods, commands=record["commands"],
-        versions=", ".join(f"{name} {version}" for name, version in record["versions"].items()),
+        versions=_versions(evaluation),
         columns=[{"metric": metric["name"], "unit": metric["unit"], "better": metric["better"],
                   "pairs": summary.pairs[metric["name"]]} for metric in summary.metrics],
         count=summary.about["count"], rows=_table_rows(evaluation), confidence=f"{100 * CONFIDENCE:.0f}",
@@ -55,6 +56,16 @@ def render(evaluation: Evaluation, pictures: Sequence[str], *, notes: Iterable[s
 def pair_record(chosen: ChosenPair, views: Mapping[str, Any], thumbnail: str) -> dict[str, Any]:
     """What viewer.js needs of a pair: `encode_pair`'s views, the reason of the choice, and a thumbnail."""
     return {"id": chosen.id, "why": chosen.why, "strip": thumbnail, **views}
+
+
+def _versions(evaluation: Evaluation) -> list[str]:
+    """The versions that made the scores: one text, or a text for each set of them with what it made."""
+    scores: dict[str, list[str]] = {}
+    for method, rows in evaluation.summary.made.items():
+        for used, ids in rows:
+            text = ", ".join(f"{name} {version}" for name, version in used.items())
+            scores.setdefault(text, []).append(f"{method} ({count_pairs(len(ids))})")
+    return list(scores) if len(scores) < 2 else [f"{', '.join(made)}: {text}" for text, made in scores.items()]
 
 
 def _table_rows(evaluation: Evaluation) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from edmf_jax.errors import MissingFileError, UserError
-from edmf_jax.io.atomic import replace_file
+from edmf_jax.io.atomic import check_new, replace_file
 from edmf_jax.reports.evaluation_data import ChosenPair, Evaluation, choose_pairs, load_evaluation, open_source_pairs
 from edmf_jax.reports.evaluation_html import pair_record, render
 from edmf_jax.reports.evaluation_pictures import PairPictures, encode_pair, encode_thumbnail, make_pictures
@@ -21,7 +21,7 @@ _MAX_NAMED = 10  # pairs that a note names
 
 
 def write_report(workdir: str | Path, output: str | Path | None = None, *, images: int = 12, source: str | None = None,
-                 data_dir: str | None = None, limit_bytes: int = PAGE_LIMIT_BYTES,
+                 data_dir: str | None = None, limit_bytes: int = PAGE_LIMIT_BYTES, force: bool = False,
                  log: Callable[[str], None] = print) -> Path:
     """Writes the report of an evaluation; returns its path.
 
@@ -35,10 +35,12 @@ def write_report(workdir: str | Path, output: str | Path | None = None, *, image
       source: the data set's published files; None: where the evaluation found them.
       data_dir: where TFDS keeps the data set prepared; None: where the evaluation found it.
       limit_bytes: largest size of the page; to stay below it, pictures become smaller and coarser, and then fewer.
+      force: replace a file that is there.
       log: takes the lines meant for the user.
 
     Raises:
-      UserError: a mistake in the arguments; the data set can't be found; a damaged picture; no space left.
+      UserError: a mistake in the arguments; the output is there already; the data set can't be found; a damaged
+        picture; no space left.
     """
     if images < 0:
         raise UserError(f"--images={images}: how many pairs are shown, 0 or more")
@@ -47,6 +49,7 @@ def write_report(workdir: str | Path, output: str | Path | None = None, *, image
     if target.is_dir() or not target.parent.is_dir():
         raise (UserError(f"{target}: this is a folder; name the file to write") if target.is_dir() else
                MissingFileError(f"{target}: the folder {target.parent} does not exist; create it first"))
+    check_new(target, force=force)
     notes, pictures = [], []
     if images:
         budget_bytes = limit_bytes - len(render(evaluation, [], notes=notes).encode()) - _NOTES_BYTES

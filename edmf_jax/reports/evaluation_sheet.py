@@ -8,6 +8,7 @@ import numpy as np
 
 from edmf_jax.data.pairs import Pairs
 from edmf_jax.errors import UserError
+from edmf_jax.io.atomic import check_new
 from edmf_jax.io.images import check_target, write_image
 from edmf_jax.reports.contact_sheet import contact_sheet, to_rgb
 from edmf_jax.reports.evaluation_data import Evaluation, choose_pairs, load_evaluation, open_source_pairs
@@ -18,7 +19,7 @@ ZOOM = 2
 
 
 def write_sheet(workdir: str | Path, output: str | Path, *, images: int = 10, source: str | None = None,
-                data_dir: str | None = None, log: Callable[[str], None] = print) -> Path:
+                data_dir: str | None = None, force: bool = False, log: Callable[[str], None] = print) -> Path:
     """Writes a contact sheet of an evaluation; returns its path.
 
     It has a row for each cut-out (`crops.choose_crops`: where methods differ most, the edge of focus, an even area) of
@@ -30,12 +31,15 @@ def write_sheet(workdir: str | Path, output: str | Path, *, images: int = 10, so
       output: a picture file; as a JPEG it is small.
       images: how many pairs.
       source, data_dir: of the data set, if it has moved.
+      force: replace a file that is there.
       log: takes the lines meant for the user.
 
     Raises:
-      UserError: no cut-out to show; a mistake in the arguments; the data set can't be found; a damaged picture.
+      UserError: the output is there already; no cut-out to show; a mistake in the arguments; the data set can't be
+        found; a damaged picture.
     """
     target = check_target(output)
+    check_new(target, force=force)
     evaluation = load_evaluation(workdir)
     tiles = _tiles(evaluation, images, open_source_pairs(evaluation, source=source, data_dir=data_dir, log=log))
     if not tiles:

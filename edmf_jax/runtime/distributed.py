@@ -99,16 +99,28 @@ def leave() -> None:
     multihost_utils.sync_global_devices("finish")
     _shutting_down.set()
     began = time.monotonic()
-    while is_first() and len(_live_processes()) > 1 and time.monotonic() - began < HEARTBEAT_S:
-        time.sleep(0.1)
+    # Whatever cannot be asked any more: the run is done, and nothing is lost by leaving early.
+    with contextlib.suppress(Exception):
+        while is_first() and len(_live_processes()) > 1 and time.monotonic() - began < HEARTBEAT_S:
+            time.sleep(0.1)
     jax.distributed.shutdown()
 
 
 def _live_processes() -> set[int]:
     """The numbers of the processes that are connected."""
-    from jax._src import distributed  # JAX has no public way to ask this outside a collective operation
+    try:
+        from jax._src import distributed  # JAX has no public way to ask this outside a collective operation
 
-    return set(distributed.global_state.client.get_live_nodes(list(range(jax.process_count()))))
+        ask = distributed.global_state.client.get_live_nodes
+    except (ImportError, AttributeError) as error:
+        raise PrivateApiMoved(f"JAX {jax.__version__} has moved jax._src.distributed.global_state.client."
+                              f"get_live_nodes ({error}); edmf_jax/runtime/distributed.py, _live_processes, needs its "
+                              "new name; until then a lost process is noticed by nobody") from error
+    return set(ask(list(range(jax.process_count()))))
+
+
+class PrivateApiMoved(RuntimeError):
+    """A function of JAX that has no public twin is no longer where it was."""
 
 
 def exit_peer_lost(reason: str) -> None:
@@ -125,12 +137,23 @@ def exit_peer_lost(reason: str) -> None:
 
 def _watch_peers() -> None:
     """Thread that polls the other processes: a sum over all devices would wait forever for a dead one."""
+    silent_since = None  # of the first of the calls in a row that failed
     while not _shutting_down.wait(_WATCH_INTERVAL_S):
         try:
             dead = sorted(set(range(jax.process_count())) - _live_processes())
-        except Exception as error:  # process 0, which keeps the list, is gone
-            dead, reason = [0], f"process 0 does not answer: {str(error).splitlines()[0]}"
+        except PrivateApiMoved as error:
+            print(f"edmf: warning: {error}", file=sys.stderr, flush=True)
+            return
+        except Exception as error:
+            # One call that failed may be a slow network; only a silence as long as a missed heartbeat counts.
+            silent_since = time.monotonic() if silent_since is None else silent_since
+            silent_s = time.monotonic() - silent_since
+            if silent_s < HEARTBEAT_S:
+                continue
+            dead = [0]  # it keeps the list
+            reason = f"process 0 has not answered for {silent_s:.0f} s: {str(error).splitlines()[0]}"
         else:
+            silent_since = None
             reason = f"no heartbeat from process {', '.join(map(str, dead))} for {HEARTBEAT_S} s"
         if dead and not _shutting_down.is_set():
             exit_peer_lost(reason)

@@ -51,6 +51,17 @@ def enable_compilation_cache() -> None:
         jax.config.update("jax_compilation_cache_dir", platformdirs.user_cache_dir("edmf-jax", appauthor=False))
 
 
+def use_cpu_only() -> None:
+    """Keeps JAX from initializing an accelerator, which takes seconds and most of its memory.
+
+    For commands that run no network. Does nothing if the environment variable JAX_PLATFORMS names platforms.
+    """
+    import jax
+
+    if not os.environ.get("JAX_PLATFORMS"):
+        jax.config.update("jax_platforms", "cpu")
+
+
 def versions(packages: Iterable[str]) -> dict[str, str]:
     """The versions of Python and of the named installed packages."""
     return {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}}

@@ -21,25 +21,32 @@ BEST_METRIC = "sharpness"  # mean spatial frequency of an epoch's outputs, by wh
 
 def _orbax():
     # Imported late: the import takes a second, and only training runs need it.
-    # Its log is silenced: it reports every file, and prints a traceback of pages for what it raises anyway.
-    logging.getLogger("absl").setLevel(logging.CRITICAL)
     from orbax.checkpoint import v1 as ocp
 
     return ocp
 
 
+def _not_from_orbax(record: logging.LogRecord) -> bool:
+    """A filter for absl's logger: orbax logs every file there, and pages of traceback for what it raises anyway."""
+    return "orbax" not in Path(record.pathname).parts
+
+
 @contextlib.contextmanager
 def _disk_errors(folder: Path, kept: list[int]) -> Iterator[None]:
-    """Turns an error of a full disk into a UserError that names the newest checkpoint of `kept` (steps)."""
+    """Turns a full disk and exhausted memory into a UserError that names the newest checkpoint of `kept` (steps)."""
     try:
         yield
     except Exception as error:
+        last = f"the last good checkpoint is step {kept[-1]}" if kept else "no checkpoint had been saved before"
+        # The code RESOURCE_EXHAUSTED alone says nothing: it stands for a full disk, a quota, and for memory.
         text = str(error)
         full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        signs = ("No space left", "RESOURCE_EXHAUSTED", "quota", "File too large")
-        if not full and not any(sign in text for sign in signs):
+        if not full and not any(sign in text for sign in ("No space left", "quota", "File too large")):
+            if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text or "out of memory" in text.lower():
+                raise UserError(f"can't save a checkpoint in {folder}: out of memory while the state was copied; "
+                                f"{last}; set memory.kind to snapshots, fewer data.patches or a smaller "
+                                "data.patch_px, or use more devices") from error
             raise
-        last = f"the last good checkpoint is step {kept[-1]}" if kept else "no checkpoint had been saved before"
         raise UserError(f"can't save a checkpoint in {folder}: the disk is full; {last}; free some space and run "
                         "the same command again") from error
 
@@ -56,6 +63,7 @@ class Checkpoints:
     """
 
     def __init__(self, workdir: Path, keep_last: int | None = None, keep_best: int = 0):
+        logging.getLogger("absl").addFilter(_not_from_orbax)  # once, however often; other packages' lines stay
         ocp = _orbax()
         policies = ocp.training.preservation_policies
         self.folder = Path(workdir).absolute() / "checkpoints"

@@ -154,22 +154,28 @@ def _training_rules(config: ConfigDict) -> Iterator[tuple[str, bool, str]]:
     yield "model.dtype", config.model.dtype in ("float32", "bfloat16"), 'must be "float32" or "bfloat16"'
 
 
-def to_json(config: ConfigDict) -> str:
-    """The configuration as JSON text, keys sorted."""
-    return config.to_json_best_effort(indent=2, sort_keys=True)
+def as_stored(config: ConfigDict) -> dict:
+    """The configuration as plain values, sorted, as `run.json` stores it."""
+    return json.loads(config.to_json_best_effort(sort_keys=True))
 
 
-def differences(config: ConfigDict, other: dict) -> list[str]:
-    """The fields in which `config` differs from `other`, read from JSON, as `name (1 here, 2 there)`."""
+def flat_fields(tree: dict, prefix: str = "") -> dict:
+    """`{"train": {"batch": 8}}` → `{"train.batch": 8}`."""
+    fields = {}
+    for key, value in tree.items():
+        fields.update(flat_fields(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
+    return fields
 
-    def flat(tree: dict, prefix=""):
-        for key, value in tree.items():
-            if isinstance(value, dict):
-                yield from flat(value, f"{prefix}{key}.")
-            else:
-                yield f"{prefix}{key}", value
 
-    mine, theirs = dict(flat(json.loads(to_json(config)))), dict(flat(other))
+def differences(config: ConfigDict, stored: dict) -> list[str]:
+    """The fields in which `config` differs from a stored one, as `name (1 here, 2 there)`.
+
+    A field that the stored configuration lacks was not there when it was written.  It then has its default of
+    configs/edmf.py, where a new field's default keeps what runs did before (a rule for whoever adds a field).
+    """
+    mine, theirs = flat_fields(as_stored(config)), flat_fields(stored)
+    defaults = flat_fields(as_stored(read_config(find_config("edmf.py"))))
+    theirs = {**{name: defaults[name] for name in mine if name in defaults}, **theirs}
     return [
         f"{name} ({mine.get(name)!r} here, {theirs.get(name)!r} there)"
         for name in sorted({*mine, *theirs})

@@ -9,6 +9,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from edmf_jax.data.training_pairs import TrainingPair
 from edmf_jax.errors import UserError
+from edmf_jax.runtime import distributed
 from edmf_jax.training.patches import PatchLayout, pack_atlas, pack_shelves, patch_table
 from edmf_jax.training.state import DEVICES, Sources
 
@@ -29,6 +30,22 @@ class TrainingSet:
         """A hash of the pairs' numbers and sizes and of the patches; a run resumes only if it is unchanged."""
         ids = np.array([(p.id, *p.size) for p in self.pairs], np.int64)
         return hashlib.sha256(ids.tobytes() + self.table.tobytes()).hexdigest()[:16]
+
+    def pixel_fingerprint(self) -> str:
+        """A hash of the levels that the devices get, the same in every process; all processes must call it.
+
+        The same files can decode to other levels (another decoder, a data set rendered anew by another version of
+        OpenCV): numbers and sizes do not tell.
+        """
+        digests = np.zeros((len(self.pairs), 32), np.uint8)
+        for row, pair in zip(digests, self.pairs):
+            if pair.luma is not None:
+                row[:] = np.frombuffer(hashlib.sha256(np.ascontiguousarray(pair.luma)).digest(), np.uint8)
+        # Each process has some of the pictures; pairs that no patch is cut from stay 0 in all of them.
+        used = np.zeros(len(self.pairs), bool)
+        used[np.unique(self.table[:, 0])] = True
+        digests = distributed.gather_rows(digests[None]).max(0) * used[:, None]
+        return hashlib.sha256(digests.tobytes()).hexdigest()[:16]
 
     def patches_of(self, device: int, devices: int) -> tuple[np.ndarray, np.ndarray]:
         """The patches (rows of `table`) that one of `devices` owns, and the pairs (indices) that they are cut from."""

@@ -9,11 +9,13 @@ from edmf_jax.core.model import init_params, make_model
 from edmf_jax.errors import UserError
 from edmf_jax.training.checkpoint import Checkpoints
 from edmf_jax.training.run_dir import read_run
-from edmf_jax.weights.exporting import MODEL_FORMATS, save_model
+from edmf_jax.weights import store
+from edmf_jax.weights.exporting import MODEL_FORMATS, files, save_model
 from edmf_jax.weights.store import WEIGHTS_FORMATS, Weights, load_weights, save_weights
 
 
-def export_run(workdir: str | Path, output: str | Path, *, step: str = "last", format: str = "numpy") -> int:
+def export_run(workdir: str | Path, output: str | Path, *, step: str = "last", format: str = "numpy",
+               force: bool = False) -> int:
     """Writes the parameters of one checkpoint of a run, with its configuration and a sha256; returns its step.
 
     Args:
@@ -22,12 +24,13 @@ def export_run(workdir: str | Path, output: str | Path, *, step: str = "last", f
       step: a number, "last", or "best" (the end of the epoch with the greatest mean spatial frequency).
       format: "numpy" or "orbax", see `weights.store.save_weights`; "stablehlo", "onnx" or "tflite", see
         `weights.exporting`.
+      force: replace an earlier export.
 
     Raises:
       UserError: an unknown format, no run, no such step (the message lists the existing ones), a package that the
-        format needs is missing, or `output` can't be written.
+        format needs is missing, or `output` is there already or can't be written.
     """
-    _check_format(format)
+    _check_target(output, format, force)
     record = read_run(Path(workdir))
     if record is None:
         raise UserError(f"--workdir={workdir}: there is no run here (no run.json); give the folder of `edmf train`")
@@ -37,35 +40,40 @@ def export_run(workdir: str | Path, output: str | Path, *, step: str = "last", f
         like = jax.eval_shape(lambda: init_params(model, jax.random.key(0)))
         params = checkpoints.restore_params(number, like)
     provenance = {"run": Path(workdir).name, "step": number, "begun": record["begun"], "versions": record["versions"]}
-    _save(output, Weights(params, record["config"], str(workdir), provenance=provenance), format)
+    _save(output, Weights(params, record["config"], str(workdir), provenance=provenance), format, force)
     return number
 
 
-def export_weights(weights: str | Path, output: str | Path, *, format: str = "numpy") -> None:
+def export_weights(weights: str | Path, output: str | Path, *, format: str = "numpy", force: bool = False) -> None:
     """Writes existing weights, with their configuration and provenance, in another format.
 
     Args:
       weights: a folder, or the name of shipped weights, see `weights.store.load_weights`.
-      output, format: as for `export_run`.
+      output, format, force: as for `export_run`.
 
     Raises:
       UserError: an unknown format, no such weights or damaged ones, a package that the format needs is missing, or
-        `output` can't be written.
+        `output` is there already or can't be written.
     """
-    _check_format(format)
-    _save(output, load_weights(weights), format)
+    _check_target(output, format, force)
+    _save(output, load_weights(weights), format, force)
 
 
-def _check_format(format: str) -> None:
+def _check_target(output: str | Path, format: str, force: bool) -> None:
+    """Checks format and output before anything is read."""
     if format not in WEIGHTS_FORMATS + MODEL_FORMATS:
         raise UserError(f"format {format!r} is unknown; use one of {', '.join(WEIGHTS_FORMATS + MODEL_FORMATS)}")
-
-
-def _save(output: str | Path, weights: Weights, format: str) -> None:
     if format in MODEL_FORMATS:
-        save_model(output, weights, format=format)
+        files.check_target(Path(output), force)
     else:
-        save_weights(output, weights.params, weights.config, format=format, provenance=weights.provenance)
+        store.check_target(Path(output).absolute(), force)
+
+
+def _save(output: str | Path, weights: Weights, format: str, force: bool) -> None:
+    if format in MODEL_FORMATS:
+        save_model(output, weights, format=format, force=force)
+    else:
+        save_weights(output, weights.params, weights.config, format=format, provenance=weights.provenance, force=force)
 
 
 def choose_step(checkpoints: Checkpoints, step: str, workdir: str | Path) -> int:

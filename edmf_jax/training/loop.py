@@ -78,6 +78,30 @@ def make_programs(run: Run, state: TrainState) -> Programs:
         make_train_step(step_config), make_epoch_end(step_config))
 
 
+class StepClock:
+    """Steps per second between two synchronizations with the devices.
+
+    Steps are dispatched long before they are done, and their log values are fetched together: only where the host has
+    waited for a step is the time that of the steps.
+    """
+
+    def __init__(self):
+        self._mark: tuple[int, float] | None = None
+
+    def restart(self, step: int) -> None:
+        """Counts from now on; all steps up to `step` are done."""
+        self._mark = step, time.perf_counter()
+
+    def rate(self, step: int) -> float | None:
+        """Steps per second since the last synchronization, all steps up to `step` being done now; then restarts.
+
+        None before the first one, whose steps include compilation.
+        """
+        before = self._mark
+        self.restart(step)
+        return (step - before[0]) / (self._mark[1] - before[1]) if before and step > before[0] else None
+
+
 class TrainingLoop:
     """One call of `train`, from a state to the end of the last epoch.
 
@@ -99,6 +123,7 @@ class TrainingLoop:
         self.monitor = DivergenceMonitor(config.train.diverged_ratio, layout, config.seed, config.train.learning_rate)
         self.pending: list[tuple[int, int, dict]] = []  # first step, count and means of calls not fetched yet
         self.began = time.perf_counter()
+        self.clock = StepClock()
 
     def train(self, state: TrainState) -> TrainState:
         """Trains from `state` to the end of the last epoch, both in checkpoint layout.
@@ -121,8 +146,9 @@ class TrainingLoop:
                 order = put_sharded(layout.device_order(config.seed, epoch, run.mesh.size), run.mesh)
                 state = self._train_epoch(state, order, (epoch + 1) * layout.steps_per_epoch)
                 state, report = self.programs.epoch_end(state, self.sources)
-                report = log_epoch(self.metrics, self.step, epoch, report, time.perf_counter() - began)
+                report = log_epoch(self.metrics, self.step, epoch, report, began)
                 state = self._save(state, {BEST_METRIC: report["sharpness"]})
+                self.clock.restart(self.step)
                 self.bar.clear()
                 self.log(epoch_line(config, report, self.loss))
                 self._stop_if_requested()
@@ -141,6 +167,7 @@ class TrainingLoop:
             self.bar.update(count)
             if self.began:
                 jax.block_until_ready(means)
+                self.clock.restart(self.step)
                 self.log(f"first step after {time.perf_counter() - self.began:.1f} s")
                 self.began = 0.0
             if self.step == end or self._log_is_due():
@@ -148,6 +175,7 @@ class TrainingLoop:
             if self.step < end and (self._stop_requested() or self.step % save_every == 0):
                 self._collect(end)  # so that nothing is saved whose loss was not checked
                 state = self._save(state)
+                self.clock.restart(self.step)
                 self._stop_if_requested()
         return state
 
@@ -169,7 +197,9 @@ class TrainingLoop:
         """Fetches the means of the steps since the last time, checks all of them and logs those that are due."""
         every, pending, self.pending = self.run.config.train.log_every_steps, self.pending, []
         saved = self.checkpoints.steps
-        for (first, count, _), means in zip(pending, jax.device_get([means for *_, means in pending])):
+        fetched = jax.device_get([means for *_, means in pending])  # waits for the steps
+        rate = self.clock.rate(self.step)
+        for (first, count, _), means in zip(pending, fetched):
             for i in range(count):
                 step, row = first + i + 1, {name: values[i] for name, values in means.items()}
                 try:
@@ -179,7 +209,7 @@ class TrainingLoop:
                     raise
                 self.loss = float(row["loss"])
                 if step % every == 0 or step == end:
-                    self.bar.set_postfix(log_step(self.metrics, step, self.run.step_config.layout, row))
+                    self.bar.set_postfix(log_step(self.metrics, step, self.run.step_config.layout, row, rate))
 
     def _save(self, state: TrainState, report: dict | None = None) -> TrainState:
         state = self.programs.to_checkpoint_layout(state)
@@ -193,18 +223,35 @@ class TrainingLoop:
                               f"--workdir={self.folder} goes on from there", self.flag.signal or signal.SIGTERM)
 
 
-def log_step(metrics: MetricsLog, step: int, layout: PatchLayout, row: dict) -> dict[str, str]:
-    """Writes a batch's means to the log; returns what the progress bar shows of them."""
+def log_step(metrics: MetricsLog, step: int, layout: PatchLayout, row: dict, rate: float | None) -> dict[str, str]:
+    """Writes a batch's means to the log; returns what the progress bar shows of them.
+
+    Args:
+      metrics: the log.
+      step: its number, counted from 1.
+      layout: of the run's patches.
+      row: the means.
+      rate: steps per second, see `StepClock`; None: not known.
+    """
     values = {name: np.asarray(value).tolist() for name, value in row.items()}
-    rate, epoch = metrics.rate(step), (step - 1) // layout.steps_per_epoch + 1
+    epoch = (step - 1) // layout.steps_per_epoch + 1
     metrics.write({"step": step, "epoch": epoch, **values, "patches_per_second": rate and rate * layout.batch})
     return {"epoch": epoch, "loss": f"{values['loss']:.4f}"}
 
 
-def log_epoch(metrics: MetricsLog, step: int, epoch: int, report: dict, seconds: float) -> dict:
-    """Writes the end of `epoch` (from 0) to the log; returns the record as plain numbers."""
+def log_epoch(metrics: MetricsLog, step: int, epoch: int, report: dict, began: float) -> dict:
+    """Writes the end of `epoch` (from 0) to the log; returns the record as plain numbers.
+
+    Args:
+      metrics: the log.
+      step: completed steps.
+      epoch: from 0.
+      report: on the devices; fetching it waits for the epoch's end.
+      began: `time.perf_counter()` at the beginning of this process's part of the epoch.
+    """
     values = {name: value.tolist() for name, value in jax.device_get(report).items()}
-    record = {"step": step, "epoch": epoch + 1, "event": "epoch_end", **values, "seconds": seconds}
+    record = {"step": step, "epoch": epoch + 1, "event": "epoch_end", **values,
+              "seconds": time.perf_counter() - began}
     metrics.write(record)
     return record
 

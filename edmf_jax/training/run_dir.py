@@ -2,16 +2,16 @@
 
 import datetime
 import json
-import time
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
 from edmf_jax.errors import UserError
 from edmf_jax.io.atomic import replace_file
+from edmf_jax.io.json_text import to_json
 from edmf_jax.runtime import distributed
 from edmf_jax.runtime.process import versions
-from edmf_jax.training.config import differences, to_json
+from edmf_jax.training.config import as_stored, differences
 
 # Fields (or their first letters) that a resumed run may change: they affect neither patches nor what a step computes.
 MAY_CHANGE = ("train.epochs", "train.log_every_steps", "train.steps_per_call", "train.diverged_ratio",
@@ -50,18 +50,23 @@ def read_run(folder: Path) -> dict | None:
     if not path.is_file():
         return None
     try:
-        return json.loads(path.read_text())
-    except ValueError as error:
-        raise UserError(f"{path} is damaged ({error}); choose another work folder") from error
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(record["config"], dict) or not isinstance(record["data"], str):
+            raise TypeError("config or data")
+        return record
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is damaged ({type(error).__name__}: {error}); choose another work folder") from error
 
 
-def write_run(folder: Path, config: ConfigDict, fingerprint: str, memory_kind: str) -> None:
+def write_run(folder: Path, config: ConfigDict, fingerprint: str, pixels: str, memory_kind: str) -> None:
     """Writes `run.json`: configuration, versions, data and kind of memory; a resumed run's data is checked first.
 
     Args:
       folder: the run's.
       config: its configuration.
-      fingerprint: of its data, see `device_data.TrainingSet.fingerprint`.
+      fingerprint: of its pairs and patches, see `device_data.TrainingSet.fingerprint`.
+      pixels: of its pictures' levels, see `device_data.TrainingSet.pixel_fingerprint`; runs that began before this was
+        recorded are taken as having today's.
       memory_kind: "images", "host" or "snapshots".
 
     Raises:
@@ -71,11 +76,15 @@ def write_run(folder: Path, config: ConfigDict, fingerprint: str, memory_kind: s
     if record and record["data"] != fingerprint:
         raise UserError(f"{folder}: this run began on other pictures than {config.data.dataset} holds now "
                         "(the data set was rebuilt?); choose another work folder, or the data of that run")
-    record = {"config": json.loads(to_json(config)), "versions": versions(PACKAGES), "data": fingerprint,
+    if record and record.get("pixels", pixels) != pixels:
+        raise UserError(f"{folder}: {config.data.dataset} has the same pairs as when this run began, but other pixels "
+                        "(other files, or decoded or rendered by other versions: run.json names them); choose another "
+                        "work folder, or the data and versions of that run")
+    record = {"config": as_stored(config), "versions": versions(PACKAGES), "data": fingerprint, "pixels": pixels,
               "memory_kind": memory_kind,
               "begun": record["begun"] if record else datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")}
     if distributed.is_first():
-        replace_file(folder / "run.json", (json.dumps(record, indent=2) + "\n").encode())
+        replace_file(folder / "run.json", to_json(record).encode())
 
 
 class MetricsLog:
@@ -91,20 +100,19 @@ class MetricsLog:
         self.path = Path(folder) / "metrics.jsonl"
         kept = []
         if self.path.is_file():
-            for line in self.path.read_text().splitlines():
+            for line in self.path.read_text(encoding="utf-8", errors="replace").splitlines():
                 try:
                     if json.loads(line)["step"] <= step:
                         kept.append(line + "\n")
-                except (ValueError, KeyError):
+                except (ValueError, KeyError, TypeError):
                     continue  # an incomplete line of a killed process
         replace_file(self.path, "".join(kept).encode())
-        self._clock: tuple[int, float] | None = None
         self._board = _open_tensorboard(Path(folder) / "tensorboard", step) if tensorboard else None
 
     def write(self, record: dict) -> None:
         """Appends a record, which has the field "step"."""
-        with self.path.open("a") as file:
-            file.write(json.dumps(record) + "\n")
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(to_json(record, indent=None))
         if self._board:
             prefix = f"{record['event']}/" if "event" in record else ""
             for name, value in record.items():
@@ -116,18 +124,12 @@ class MetricsLog:
         if self._board:
             self._board.close()
 
-    def rate(self, step: int) -> float | None:
-        """Steps per second since the last call; None at the first call, whose steps include compilation."""
-        now = time.perf_counter()
-        before, self._clock = self._clock, (step, now)
-        return None if before is None or step <= before[0] else (step - before[0]) / (now - before[1])
-
 
 class SilentLog(MetricsLog):
     """A log that writes nothing, for all processes but the first."""
 
     def __init__(self):
-        self._clock, self._board = None, None
+        self._board = None
 
     def write(self, record: dict) -> None:
         pass

@@ -2,14 +2,13 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import psutil
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
@@ -22,12 +21,14 @@ from edmf_jax.data.training_pairs import exchange_pairs, load_pairs
 from edmf_jax.errors import UserError
 from edmf_jax.runtime import distributed
 from edmf_jax.runtime.interrupt import InterruptFlag
+from edmf_jax.runtime.lock import exclusive
 from edmf_jax.training.checkpoint import Checkpoints
 from edmf_jax.training.config import check_config
-from edmf_jax.training.device_data import device_mesh, local_pairs, make_training_set
+from edmf_jax.training.device_data import TrainingSet, device_mesh, local_pairs, make_training_set
 from edmf_jax.training.loop import Run, TrainingLoop
 from edmf_jax.training.patches import PatchLayout
 from edmf_jax.training.profiling import Profile
+from edmf_jax.training.room import Room, choose
 from edmf_jax.training.run_dir import MetricsLog, SilentLog, open_workdir, read_run, write_run
 from edmf_jax.training.state import TrainState, shardings, with_images
 from edmf_jax.training.steps import StepConfig
@@ -61,17 +62,36 @@ def train(config: ConfigDict, workdir: str | Path, *, profile_steps: int = 0, te
     distributed.connect_devices(mesh.devices)
     layout = PatchLayout(config.data.patches, config.data.logical_shards, config.train.batch)
     layout.check_devices(mesh.size)
-    memory_kind, reason = choose_memory_kind(config, layout, mesh, (read_run(folder) or {}).get("memory_kind"))
-    run = prepare_run(config, mesh, memory_kind, log)
-    log(f"memory: {memory_kind}, {reason}")
-    write_run(folder, config, run.training_set.fingerprint, memory_kind)
-    keep = config.checkpoint
-    with contextlib.closing(Checkpoints(folder, keep.keep_last, keep.keep_best)) as checkpoints:
+    with contextlib.ExitStack() as opened:
+        if distributed.is_first():
+            opened.enter_context(exclusive(folder))
+        training_set = prepare_data(config, mesh, log)
+        keep = config.checkpoint
+        checkpoints = opened.enter_context(contextlib.closing(Checkpoints(folder, keep.keep_last, keep.keep_best)))
+        begun = (read_run(folder) or {}).get("memory_kind")
+        room, reason = choose(config, training_set, mesh, folder, begun, len(checkpoints.steps))
+        log(f"memory: {room.kind}, {reason}\n{room.table()}")
+        run = Run(config, mesh, training_set, make_step_config(config, layout, room.kind))
+        write_run(folder, config, training_set.fingerprint, training_set.pixel_fingerprint(), room.kind)
         state = restore_or_init(run, checkpoints, log)
         metrics = MetricsLog(folder, int(state.step), tensorboard) if distributed.is_first() else SilentLog()
         profile = Profile(folder, profile_steps, log)
-        with InterruptFlag() as flag, contextlib.closing(metrics), contextlib.closing(profile):
+        with (InterruptFlag() as flag, contextlib.closing(metrics), contextlib.closing(profile),
+              _device_memory_errors(room)):
             return TrainingLoop(run, folder, checkpoints, flag, metrics, profile, log).train(state)
+
+
+@contextlib.contextmanager
+def _device_memory_errors(room: Room) -> Iterator[None]:
+    """Turns an exhausted device into a UserError with what was planned: the plan's activations are an estimate."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        raise UserError(f"the devices are out of memory ({str(error).splitlines()[0]}); set train.batch, "
+                        "train.steps_per_call or data.patches lower, or memory.kind to host or snapshots, and run the "
+                        f"same command again\n{room.table()}") from error
 
 
 def _discard(line: str) -> None:
@@ -115,11 +135,12 @@ def make_optimizer(config: ConfigDict, layout: PatchLayout) -> optax.GradientTra
     return optax.adam(optax.linear_schedule(0.0, rate, warmup) if warmup else rate)
 
 
-def prepare_run(config: ConfigDict, mesh: Mesh, memory_kind: str, log: Callable[[str], None]) -> Run:
+def prepare_data(config: ConfigDict, mesh: Mesh, log: Callable[[str], None]) -> TrainingSet:
     """Reads the data and draws the patches.  Each of several processes keeps only the pictures of its own devices."""
     data = config.data
     builder = distributed.process_zero_first(
-        lambda: open_dataset(data.dataset, data.data_dir or None, allow_missing=data.allow_missing, log=log))
+        lambda: open_dataset(data.dataset, data.data_dir or None, split=data.split,
+                             allow_missing=data.allow_missing, log=log))
     drawn = make_training_set(load_pairs(builder, data.split), config)
     local = local_pairs(drawn, mesh)
     training_set = dataclasses.replace(drawn, pairs=exchange_pairs(drawn.pairs, local, builder, data.split))
@@ -130,60 +151,7 @@ def prepare_run(config: ConfigDict, mesh: Mesh, memory_kind: str, log: Callable[
         f"{mesh.size} × {mesh.local_devices[0].device_kind}{several}")
     if jax.config.jax_compilation_cache_dir:
         log(f"compiled programs are kept in {jax.config.jax_compilation_cache_dir}")
-    return Run(config, mesh, training_set, make_step_config(config, layout, memory_kind))
-
-
-def choose_memory_kind(config: ConfigDict, layout: PatchLayout, mesh: Mesh, begun: str | None) -> tuple[str, str]:
-    """The kind of memory ("images", "host" or "snapshots") that `memory.kind` leads to, and the reason in words.
-
-    "auto" takes a bank of images on the devices if it fits there, else one in host memory if it fits there, else
-    snapshots.
-
-    Args:
-      config, layout, mesh: of the run.
-      begun: the kind that the run in the folder began with; None if no run has begun.
-
-    Raises:
-      UserError: a bank was asked for, or the run began with one, and it does not fit (the message has the numbers and
-        the ways out); or the run began with snapshots and a bank is asked for, or the reverse.
-    """
-    kind = config.memory.kind
-    needed = memory.bank_bytes(layout.bank_rows, config.memory.slots, config.data.patch_px) / mesh.size
-    free = distributed.min_over_processes(free_bytes(mesh))
-    free_host = distributed.min_over_processes(free_host_bytes(mesh))
-    numbers = (f"{needed / 1e9:.1f} GB on each of {mesh.size} devices ({layout.patches} patches × "
-               f"{config.memory.slots + 1} slots × {config.data.patch_px}² bytes), {free / 1e9:.1f} GB are free")
-    if begun and kind != "auto" and (kind == "snapshots") != (begun == "snapshots"):
-        raise UserError(f"memory.kind={kind}: this run began with {begun}; leave it at auto, or choose another folder")
-    if kind == "snapshots" or (kind == "auto" and begun == "snapshots"):
-        return "snapshots", "as asked for" if kind == "snapshots" else "as this run began"
-    if kind != "host" and needed <= free:
-        return "images", numbers
-    # CPU devices have no memory of their own: "auto" would only move the bank within the host.
-    if kind == "host" or (kind == "auto" and mesh.local_devices[0].platform != "cpu"):
-        reason = f"streamed from the host, where {free_host / 1e9:.1f} GB are free for each device; it takes {numbers}"
-        if needed <= free_host:
-            return "host", reason
-    if kind == "auto" and begun is None:
-        return "snapshots", f"outputs are recomputed in every step; images would take {numbers}"
-    room = free_host if kind == "host" else free
-    fits, enough = int(layout.patches * room / needed), -(-needed * mesh.size // room)
-    raise UserError(f"the memory bank takes {numbers}{f', {room / 1e9:.1f} GB on the host' if kind == 'host' else ''}: "
-                    f"set memory.kind to snapshots, data.patches to less than {fits} "
-                    f"(or a smaller data.patch_px), or use at least {enough:.0f} devices")
-
-
-def free_bytes(mesh: Mesh) -> float:
-    """Free memory of one device of this process [bytes]."""
-    stats = mesh.local_devices[0].memory_stats()
-    if stats and "bytes_limit" in stats:
-        return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
-    return free_host_bytes(mesh)  # the CPU backend
-
-
-def free_host_bytes(mesh: Mesh) -> float:
-    """Free host memory for each of this process's devices [bytes]: half of it, as a save makes a copy of the bank."""
-    return psutil.virtual_memory().available / len(mesh.local_devices) / 2
+    return training_set
 
 
 def initial_state(run: Run) -> TrainState:

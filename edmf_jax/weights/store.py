@@ -25,7 +25,8 @@ import numpy as np
 
 from edmf_jax.core.model import FusionNet, init_params, make_model
 from edmf_jax.errors import MissingFileError, UserError
-from edmf_jax.io.atomic import replaced_directory
+from edmf_jax.io.atomic import put_back, replaced_directory
+from edmf_jax.io.json_text import to_json
 from edmf_jax.weights import orbax_params
 
 WEIGHTS_FORMATS = ("numpy", "orbax")
@@ -116,19 +117,20 @@ def check_params(params: Mapping[str, Mapping[str, np.ndarray]], config: Mapping
 
 
 def save_weights(directory: str | os.PathLike, params: Mapping, config: Mapping, *, format: str = "numpy",
-                 provenance: Mapping | None = None) -> None:
+                 provenance: Mapping | None = None, force: bool = False) -> None:
     """Writes a weights folder, completely or not at all.
 
     Args:
-      directory: the folder to create. An existing weights folder is replaced; any other folder or file is not.
+      directory: the folder to create; an empty one may be there.
       params: the network's parameters, float32, NumPy or JAX arrays.
       config: the training config as JSON values; at least `model.width` and `model.dtype`.
       format: "numpy" or "orbax".
       provenance: how the parameters were made, as JSON values.
+      force: replace a weights folder that is there. A folder that holds anything else is never replaced.
 
     Raises:
-      UserError: the format is unknown; the parameters do not fit the config's network; `directory` holds something
-        else; no space or no permission.
+      UserError: the format is unknown; the parameters do not fit the config's network; `directory` is there already
+        and not to be replaced; no space or no permission.
       MissingFileError: the parent folder does not exist.
     """
     directory = Path(os.path.abspath(directory))
@@ -136,7 +138,7 @@ def save_weights(directory: str | os.PathLike, params: Mapping, config: Mapping,
         raise UserError(f"format {format!r} is unknown; use one of {', '.join(WEIGHTS_FORMATS)}")
     params = jax.tree.map(np.asarray, unflatten(flatten(params)))
     check_params(params, config, str(directory))
-    _check_target(directory)
+    check_target(directory, force)
     record = {"format_version": FORMAT_VERSION, "format": format, "version": _package_version(),
               "sha256": params_sha256(params), "provenance": dict(provenance or {}), "config": dict(config)}
     try:
@@ -146,7 +148,7 @@ def save_weights(directory: str | os.PathLike, params: Mapping, config: Mapping,
             else:
                 orbax_params.save(temporary / _ORBAX, params)
             record["files"] = _file_digests(temporary)
-            (temporary / _CONFIG).write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            (temporary / _CONFIG).write_text(to_json(record), encoding="utf-8")
     except OSError as error:
         raise UserError(f"{directory}: cannot be written ({error.strerror or error}); free some space or choose "
                         "another folder") from error
@@ -162,6 +164,7 @@ def load_weights(directory: str | os.PathLike) -> Weights:
       UserError: not a weights folder, written by a newer version, damaged, or another network than this package's.
     """
     path = Path(directory)
+    put_back(path.absolute())
     if not path.exists():
         if str(directory) == path.name:
             return load_pretrained(path.name)
@@ -230,24 +233,33 @@ def _read_record(directory: Path, name: str) -> dict[str, Any]:
                         f"{error}); export or copy the folder again") from error
 
 
-def _check_target(directory: Path) -> None:
-    """Raises unless `directory` can be created, is empty, or is a weights folder, which may be replaced."""
+def check_target(directory: Path, force: bool) -> None:
+    """Checks that a weights folder can be written; call it before long work too.
+
+    Raises:
+      UserError: `directory` is a file, or a folder that holds something; with `force` a weights folder is allowed.
+      MissingFileError: the parent folder does not exist.
+    """
+    put_back(directory)
     if not directory.parent.is_dir():
         raise MissingFileError(f"{directory}: the folder {directory.parent} does not exist; create it first")
     if not directory.exists():
         return
     if not directory.is_dir():
         raise UserError(f"{directory}: this is a file; name a new folder")
-    entries = {entry.name for entry in directory.iterdir()}
-    if entries:
+    entries = {path.relative_to(directory).as_posix() for path in directory.rglob("*") if not path.is_dir()}
+    if any(directory.iterdir()):
         try:
-            _read_record(directory, str(directory))
-            foreign = entries - {_CONFIG, _NPZ, _ORBAX}
+            # What the record does not name, somebody else put there.
+            foreign = entries - {_CONFIG} - _read_record(directory, str(directory))["files"].keys()
         except UserError:
-            foreign = entries
+            foreign = entries or {entry.name for entry in directory.iterdir()}
         if foreign:
             raise UserError(f"{directory}: this folder holds something else than weights ({min(foreign)}), which is "
                             "not overwritten; name a new folder")
+        if not force:
+            raise UserError(f"{directory}: there are weights in it already, which are not overwritten; name another "
+                            "folder, or use --force")
 
 
 def _file_digests(directory: Path) -> dict[str, str]:

@@ -8,7 +8,9 @@ import numpy as np
 from edmf_jax.core.color import luma
 from edmf_jax.core.focus import focus_masks, spatial_frequency
 from edmf_jax.core.ssim import ssim
-from edmf_jax.data.tfds_reader import import_tfds, open_dataset
+from edmf_jax.data.tfds_reader import import_tfds, keep_tensorflow_on_the_cpu, open_dataset
+from edmf_jax.errors import UserError
+from edmf_jax.evaluation.store import work_folder
 from edmf_jax.fusion.fuse import fuse
 from edmf_jax.io.images import write_image
 from edmf_jax.reports.contact_sheet import contact_sheet
@@ -27,16 +29,29 @@ def demo(workdir: str | Path, *, source: str | None = None, allow_missing: bool 
 
     Returns:
       The folder of the pictures.
+
+    Raises:
+      UserError: the data set can't be had; `workdir` holds files of no demo, or another process is using it.
     """
+    with work_folder(Path(workdir)):
+        return _demo(Path(workdir), source, allow_missing)
+
+
+def _demo(workdir: Path, source: str | None, allow_missing: bool) -> Path:
+    """`demo` in a folder whose lock the caller holds."""
     name = "edmf" if source else "edmf_synthetic"
-    folder = Path(workdir) / name
-    data_dir = str(Path(workdir) / "tfds")
+    folder = workdir / name
+    found = [path for path in (folder / "weights", folder / "fused.png", folder / "sheet.png") if path.exists()]
+    if found and not (folder / "run").is_dir():
+        raise UserError(f"--workdir={workdir}: {found[0]} is already there, of no demo in this folder, and would be "
+                        "overwritten; choose another folder, or move it away")
+    data_dir = str(workdir / "tfds")
     builder = open_dataset(name, data_dir, source=source, allow_missing=allow_missing)
     config = load_config(str(find_config("demo.py")))
     config.data.dataset, config.data.data_dir = name, data_dir
     config.data.allow_missing = allow_missing
     train(config, folder / "run")
-    export_run(folder / "run", folder / "weights")
+    export_run(folder / "run", folder / "weights", force=True)  # an earlier call's
 
     pair = first_pair(builder, "test")
     fused = fuse([pair["source_a"], pair["source_b"]], weights=folder / "weights", preset="paper")
@@ -51,6 +66,7 @@ def demo(workdir: str | Path, *, source: str | None = None, allow_missing: bool 
 
 def first_pair(builder, split: str) -> dict:
     """The first example of a split as NumPy arrays."""
+    keep_tensorflow_on_the_cpu()
     no_cache = import_tfds().ReadConfig(try_autocache=False)  # TFDS warns of a cache that is only partly filled
     return next(iter(builder.as_dataset(split=split, read_config=no_cache).as_numpy_iterator()))
 

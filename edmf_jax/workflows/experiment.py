@@ -23,9 +23,12 @@ from ml_collections import ConfigDict
 
 from edmf_jax.errors import UserError
 from edmf_jax.evaluation.evaluate import evaluate
+from edmf_jax.evaluation.provenance import describe_versions
+from edmf_jax.evaluation.store import work_folder
 from edmf_jax.evaluation.summary import Summary
 from edmf_jax.io.atomic import replace_file
-from edmf_jax.training.config import differences, to_json
+from edmf_jax.io.json_text import to_json
+from edmf_jax.training.config import as_stored, differences
 from edmf_jax.training.export_run import export_run
 from edmf_jax.training.train import train
 
@@ -101,7 +104,8 @@ def run_experiment(name: str, config: ConfigDict, workdir: str | Path, *, budget
       The path of the table.
 
     Raises:
-      UserError: an unknown name, a budget too small for one step per epoch, or `workdir` holds another experiment.
+      UserError: an unknown name, a budget too small for one step per epoch, or `workdir` holds another experiment or a
+        table of none, or another process is using it.
       Interrupted: SIGINT or SIGTERM; the same call continues.
     """
     if name not in EXPERIMENTS:
@@ -109,18 +113,20 @@ def run_experiment(name: str, config: ConfigDict, workdir: str | Path, *, budget
     if seeds < 1 or (budget_minutes is not None and budget_minutes <= 0):
         raise UserError(f"--seeds={seeds} and --budget={budget_minutes} must be positive")
     folder = Path(workdir).absolute()
-    plan = _plan(name, config, folder, budget_minutes, test_split, log)
-    config = config.copy_and_resolve_references()
-    config.data.patches = plan["patches"]
-    done = []
-    # All arms with the first seed, then all with the second, so that an early stop still leaves a complete table.
-    for seed in range(seeds):
-        for arm in EXPERIMENTS[name]:
-            weights = _train_arm(arm, seed, config, folder, log)
-            done.append(f"{arm.name}, seed {seed}={weights}")
-            summary = evaluate(config.data.dataset, done, folder / "scores", split=test_split, gray=True,
-                               data_dir=config.data.data_dir or None, allow_missing=config.data.allow_missing, log=log)
-            _write_tables(EXPERIMENTS[name], summary, plan, folder)
+    with work_folder(folder):
+        plan = _plan(name, config, folder, budget_minutes, test_split, log)
+        config = config.copy_and_resolve_references()
+        config.data.patches = plan["patches"]
+        done = []
+        # All arms with the first seed, then all with the second, so that an early stop still leaves a complete table.
+        for seed in range(seeds):
+            for arm in EXPERIMENTS[name]:
+                weights = _train_arm(arm, seed, config, folder, log)
+                done.append(f"{arm.name}, seed {seed}={weights}")
+                summary = evaluate(config.data.dataset, done, folder / "scores", split=test_split, gray=True,
+                                   data_dir=config.data.data_dir or None, allow_missing=config.data.allow_missing,
+                                   log=log)
+                _write_tables(EXPERIMENTS[name], summary, plan, folder)
     return folder / "table.md"
 
 
@@ -131,9 +137,9 @@ def _plan(name: str, config: ConfigDict, folder: Path, budget_minutes: float | N
     Raises:
       UserError: the file is that of another experiment.
     """
-    path, shared_config = folder / "experiment.json", json.loads(to_json(config))
+    path, shared_config = folder / "experiment.json", as_stored(config)
     if path.is_file():
-        plan = json.loads(path.read_text())
+        plan = json.loads(path.read_text(encoding="utf-8"))
         # Patches and seed may differ: the number of patches can come from a budget (the plan's is used), and each arm
         # sets its seed.
         different = [d for d in differences(config, plan["config"]) if not d.startswith(("data.patches ", "seed "))]
@@ -142,14 +148,17 @@ def _plan(name: str, config: ConfigDict, folder: Path, budget_minutes: float | N
                             f"{'; ' + ', '.join(different) if different else ''}; choose another folder")
         log(f"continuing with {plan['patches']} patches an arm")
         return plan
-    folder.mkdir(parents=True, exist_ok=True)
+    tables = [name for name in ("table.md", "table.csv") if (folder / name).exists()]
+    if tables:
+        raise UserError(f"--workdir={folder}: {', '.join(tables)} is already there, of no experiment in this folder, "
+                        "and would be overwritten; choose another folder, or move it away")
     patches = config.data.patches
     if budget_minutes is not None:
         patches = _affordable_patches(config, folder / "calibration", 60 * budget_minutes)
         log(f"{budget_minutes:g} minutes an arm: {patches} patches in each of {config.train.epochs} epochs")
     plan = {"name": name, "patches": patches, "budget_minutes": budget_minutes, "test_split": test_split,
             "arms": [arm._asdict() for arm in EXPERIMENTS[name]], "config": shared_config}
-    replace_file(path, (json.dumps(plan, indent=2) + "\n").encode())
+    replace_file(path, to_json(plan).encode())
     return plan
 
 
@@ -206,6 +215,8 @@ def _write_tables(arms: Sequence[Arm], summary: Summary, plan: Mapping[str, Any]
                  for mean, spread in zip(rows.mean(0), np.ptp(rows, axis=0) / 2)]
         lines.append(f"| {name} | {len(rows)} | " + " | ".join(cells) + " |")
         writer.writerows([name, seed, *row] for seed, row in enumerate(rows.tolist()))
+    if versions := describe_versions(summary.made):
+        lines += ["", versions]
     lines += ["", *(f"- **{arm.name}**: {arm.about}" for arm in arms if arm.name in means)]
     replace_file(folder / "table.md", ("\n".join(lines) + "\n").encode())
     replace_file(folder / "table.csv", table.getvalue().encode())

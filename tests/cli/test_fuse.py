@@ -77,6 +77,38 @@ def test_align_writes_every_shot(stacks, tmp_path, capsys):
     assert capsys.readouterr().out.splitlines() == [str(tmp_path / "out/0.jpg"), str(tmp_path / "out/1.jpg")]
 
 
+def test_a_folder_and_a_pattern_are_the_stack_that_they_name(stacks, tmp_path, capsys):
+    for number, given in enumerate(([stacks / "one"], [stacks / "one" / "*.png"], sorted((stacks / "one").iterdir()))):
+        assert run("fuse", *given, "-o", tmp_path / f"{number}.png", "--align", "none") == 0
+        assert run("align", *given, "-o", tmp_path / f"{number}", "--align", "none") == 0
+        assert (tmp_path / f"{number}.png").read_bytes() == (tmp_path / "0.png").read_bytes()
+        assert [path.name for path in sorted((tmp_path / f"{number}").iterdir())] == ["0.png", "1.png"]
+    assert capsys.readouterr().err == ""
+
+
+def test_choices_among_files_are_said_in_a_line_each(stacks, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *_: None)
+    for number in range(2):
+        (stacks / "one" / f"{number}.nef").write_bytes(b"")
+    command = ["--align", "none", "-o"]
+    assert run("fuse", stacks / "one", *command, tmp_path / "out.png") == 0
+    assert run("align", stacks / "one", *command, tmp_path / "aligned") == 0
+    fused, aligned = capsys.readouterr().err.splitlines()
+    assert fused.removeprefix("edmf fuse: ") == aligned.removeprefix("edmf align: ")
+    assert "2 shots both as .png and .nef; .png is used" in fused
+    assert run("fuse", "--pairs", stacks / "one", stacks / "two", *command, tmp_path / "pairs") == 0
+    assert run("fuse", "--stacks", stacks, *command, tmp_path / "stacks") == 1
+    printed = capsys.readouterr()
+    assert printed.err.count("2 shots both as") == 2 and "2 fused, 1 failed" in printed.out
+
+
+@pytest.mark.parametrize("command", ["fuse", "align"])
+def test_a_folder_of_folders_is_one_line(stacks, tmp_path, capsys, command):
+    assert run(command, stacks, "-o", tmp_path / "out.png") == 2
+    error = capsys.readouterr().err
+    assert "in: no pictures, only the folders bad, one, two" in error and error.count("\n") == 1
+
+
 def test_choices_are_those_of_the_library():
     choices = photo_options._CHOICES
     assert set(options.ALIGN) == set(choices["align"]) and set(options.MODELS) == set(choices["model"])

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 
 import cv2
@@ -24,6 +25,7 @@ from edmf_jax.evaluation.evaluate import evaluate
 from edmf_jax.io.images import read_image
 from edmf_jax.metrics import evaluate_to_truth, rgb_to_gray
 from edmf_jax.reports.evaluation_page import write_report
+from edmf_jax.runtime.lock import exclusive
 
 NAME = "mfi-whu-exposure"
 PAIRS = 2
@@ -155,6 +157,18 @@ def test_gray_pictures_are_exposed_before_they_turn_gray_and_have_no_color_diffe
     in_color, in_gray = color.decode(next(color.records())), gray.decode(next(gray.records()))
     assert in_gray.a.ndim == 2
     np.testing.assert_array_equal(in_gray.truth, rgb_to_gray(in_color.truth))
+
+
+def test_a_second_process_is_told_and_a_foreign_summary_is_kept(tmp_path, capsys):
+    words = ["evaluate", "--benchmark", NAME, "--method", "average", "--workdir", str(tmp_path)]
+    with exclusive(tmp_path):
+        assert main.main(words) == 2
+    error = capsys.readouterr().err
+    assert f"--workdir={tmp_path} is in use by process {os.getpid()} on " in error and error.count("\n") == 1
+    (tmp_path / "summary.md").write_text("mine")
+    assert main.main(words) == 2
+    assert "summary.md is already there, of no benchmark in this folder" in capsys.readouterr().err
+    assert (tmp_path / "summary.md").read_text() == "mine"
 
 
 def test_the_report_of_a_condition_shows_its_exposures(whole, place, tmp_path):

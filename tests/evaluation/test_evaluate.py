@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ import pytest
 from edmf_jax.data.pairs import open_pairs
 from edmf_jax.data.tfds_reader import open_dataset
 from edmf_jax.errors import UserError
-from edmf_jax.evaluation import methods
+from edmf_jax.evaluation import evaluate as evaluation_module
+from edmf_jax.evaluation import methods, provenance
 from edmf_jax.evaluation.baselines import BASELINES, average
 from edmf_jax.evaluation.evaluate import evaluate
 from edmf_jax.evaluation.scoring import encode
@@ -20,6 +22,7 @@ from edmf_jax.io.images import read_image, write_image
 from edmf_jax.metrics import evaluate as evaluate_triple
 from edmf_jax.metrics import evaluate_to_truth, rgb_to_gray
 from edmf_jax.runtime.interrupt import Interrupted
+from edmf_jax.runtime.lock import exclusive
 from tests.helpers.evaluations import compile_lightly, quiet  # noqa: F401  (a fixture)
 from tests.helpers.networks import PARAMS
 
@@ -144,6 +147,53 @@ def test_resumed_after_a_torn_row_equals_uninterrupted(run, tmp_path, counted):
     assert len(counted) == 3
 
 
+def test_resumed_after_an_upgrade_old_rows_are_not_said_to_be_of_the_new_version(run, tmp_path, monkeypatch):
+    run(tmp_path, "average", "max-sf", limit=1)
+    now = provenance.evaluation_versions()
+    monkeypatch.setattr(evaluation_module, "evaluation_versions", lambda: now | {"opencv": "99.9"})
+    run(tmp_path, "average")
+    made = {"average": [{"versions": now, "ids": ["0"]}, {"versions": now | {"opencv": "99.9"}}],
+            "max-sf": [{"versions": now}]}
+    record = json.loads((tmp_path / "evaluation.json").read_text(encoding="utf-8"))
+    assert {entry["name"]: entry["made_by"] for entry in record["methods"]} == made
+    sentence = f"average: 1 pair by opencv {now['opencv']}, then 1 pair by opencv 99.9."
+    assert sentence in (tmp_path / "summary.md").read_text(encoding="utf-8")
+    assert sentence in " ".join((tmp_path / "summary.tex").read_text(encoding="utf-8").replace("%", "").split())
+    (method,) = json.loads((tmp_path / "summary.json").read_text(encoding="utf-8"))["methods"]
+    assert [(m["versions"]["opencv"], m["pairs"]) for m in method["made_by"]] == [(now["opencv"], 1), ("99.9", 1)]
+
+
+def test_a_second_process_is_told_who_is_evaluating(run, tmp_path):
+    work = tmp_path / "w"
+    work.mkdir()
+    with exclusive(work), pytest.raises(UserError, match=f"--workdir={work} is in use by process {os.getpid()} on "):
+        run(work, "average")
+    assert not (work / "evaluation.json").exists()
+
+
+def test_the_time_of_a_picture_ends_when_its_pixels_are_there(run, tmp_path, monkeypatch):
+    """A device returns before it has computed; the time must not be that of the call alone."""
+    events = []
+
+    class Pending:
+        def __init__(self, pixels):
+            self.pixels = pixels
+
+        def __array__(self, dtype=None, copy=None):
+            events.append("computed")
+            return self.pixels
+
+    def clock():
+        events.append("clock")
+        return float(len(events))
+
+    monkeypatch.setitem(BASELINES, "average", lambda a, b: Pending(average(a, b)))
+    monkeypatch.setattr(evaluation_module, "time", SimpleNamespace(perf_counter=clock))
+    run(tmp_path, "average", limit=1)
+    first = events.index("computed")
+    assert events[first - 1 : first + 2] == ["clock", "computed", "clock"]
+
+
 def test_methods_and_pairs_are_added(run, tmp_path, counted):
     work = tmp_path / "w"
     run(work, "average", limit=1)
@@ -241,7 +291,7 @@ def test_weights_see_the_whole_picture_or_too_small_ones_are_named(run, tmp_path
     monkeypatch.undo()
     # Trained on since: not the weights that were scored.
     save_weights(tmp_path / "net", {**PARAMS, "conv1": {k: 2 * v for k, v in PARAMS["conv1"].items()}},
-                 {"model": {"width": 2, "dtype": "float32"}})
+                 {"model": {"width": 2, "dtype": "float32"}}, force=True)
     with pytest.raises(UserError, match=r"method net: sha256 .* there, .* here"):
         run(tmp_path / "w", str(tmp_path / "net"))
 

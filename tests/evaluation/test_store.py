@@ -7,7 +7,9 @@ import os
 import pytest
 
 from edmf_jax.errors import UserError
-from edmf_jax.evaluation.store import ScoreStore, open_evaluation, read_evaluation, to_json
+from edmf_jax.evaluation.provenance import Stretch, describe_versions, made_by_of, stretches
+from edmf_jax.evaluation.store import ScoreStore, open_evaluation, read_evaluation, work_folder
+from edmf_jax.io.json_text import to_json
 
 COLUMNS = ["EN", "PSNR"]
 
@@ -75,17 +77,103 @@ def test_a_folder_is_taken_up_again(tmp_path):
     ({"store": "jpeg75"}, 'store="png" there, "jpeg75" here'),
     ({"data_bytes": 6}, "data_bytes=5 there, 6 here"),
     ({"count": 1, "ids": ["1"]}, "2 pairs there, 1 or others here"),
+    ({"digests": ["a", "c"]}, "other pictures of 1 pairs, 2"),
     ({"metrics": [{"name": "EN"}]}, "metrics EN PSNR there, EN here"),
     ({"methods": [{"name": "net", "slug": "net", "spec": "weights/net", "sha256": "cd"}]},
      "method net: sha256 ab there, cd here"),
 ])
 def test_other_settings_are_named(tmp_path, changes, words):
-    open_evaluation(tmp_path, make_record(), "first")
+    open_evaluation(tmp_path, make_record(digests=["a", "b"]), "first")
     before = (tmp_path / "evaluation.json").read_bytes()
     with pytest.raises(UserError, match=r"holds another evaluation .*choose another folder") as caught:
         open_evaluation(tmp_path, make_record(**changes), "second")
     assert words in str(caught.value) and "\n" not in str(caught.value)
     assert (tmp_path / "evaluation.json").read_bytes() == before
+
+
+OLD, NEW = {"jax": "1.0", "opencv": "4.10"}, {"jax": "1.0", "opencv": "5.0"}
+
+
+def score(folder, *ids):
+    for pair_id in ids:
+        ScoreStore(folder / "net", COLUMNS).add(pair_id, {})
+
+
+def made_by(folder, record):
+    entry = record["methods"][0]
+    return [(s.versions["opencv"], s.ids) for s in stretches(made_by_of(entry, record),
+                                                            ScoreStore(folder / "net", COLUMNS).rows)]
+
+
+def test_old_rows_stay_those_of_the_version_that_made_them(tmp_path):
+    open_evaluation(tmp_path, make_record(versions=OLD), "first")
+    score(tmp_path, "1")
+    record = open_evaluation(tmp_path, make_record(versions=NEW), "first")
+    assert made_by(tmp_path, record) == [("4.10", ("1",))]  # so far
+    score(tmp_path, "2")
+    assert made_by(tmp_path, record) == [("4.10", ("1",)), ("5.0", ("2",))]
+    again = open_evaluation(tmp_path, make_record(versions=NEW), "first")
+    assert again == record and record["versions"] == OLD
+    third = open_evaluation(tmp_path, make_record(versions=OLD), "first")  # everything is scored already
+    assert made_by(tmp_path, third) == [("4.10", ("1",)), ("5.0", ("2",))]
+
+
+def test_a_row_that_is_scored_again_belongs_to_the_version_that_did(tmp_path):
+    open_evaluation(tmp_path, make_record(versions=OLD), "first")
+    score(tmp_path, "1", "2")
+    open_evaluation(tmp_path, make_record(versions=NEW), "first")
+    path = tmp_path / "net" / "scores.csv"
+    path.write_text(path.read_text().replace("1,nan,nan\n", ""))
+    record = open_evaluation(tmp_path, make_record(versions=NEW), "first")
+    score(tmp_path, "1")
+    assert made_by(tmp_path, record) == [("4.10", ("2",)), ("5.0", ("1",))]
+    path.unlink()
+    record = open_evaluation(tmp_path, make_record(versions=NEW), "first")
+    assert record["methods"][0]["made_by"] == [{"versions": NEW}]
+
+
+def test_a_folder_from_before_versions_were_kept_by_rows_opens(tmp_path):
+    record = make_record(versions=OLD, commands=["first"])
+    (tmp_path / "evaluation.json").write_text(to_json(record))
+    score(tmp_path, "1")
+    assert made_by(tmp_path, read_evaluation(tmp_path)) == [("4.10", ("1",))]
+    new = {"name": "new", "slug": "new", "spec": "x", "missing": []}
+    record = open_evaluation(tmp_path, make_record(versions=NEW, methods=[new], digests=["a", "b"]), "second")
+    assert [entry["made_by"] for entry in record["methods"]] == [[{"versions": OLD}], [{"versions": NEW}]]
+    record = open_evaluation(tmp_path, make_record(versions=NEW), "first")
+    score(tmp_path, "2")
+    assert made_by(tmp_path, record) == [("4.10", ("1",)), ("5.0", ("2",))]
+
+
+def test_the_sentence_names_what_differs_only():
+    old, new = Stretch(OLD, ("1", "2")), Stretch(NEW, ("3",))
+    assert describe_versions({"a": [old], "b": [old]}) == describe_versions({}) == ""
+    assert describe_versions({"a": [old, new], "b": [new]}) == (
+        "Scores were made by more than one version: a: 2 pairs by opencv 4.10, then 1 pair by opencv 5.0; "
+        "b: all by opencv 5.0.")
+
+
+@pytest.mark.parametrize("name", ["summary.md", "summary.tex", "net"])
+def test_files_of_no_evaluation_are_not_overwritten(tmp_path, name):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(UserError, match=f"{name} is already there, of no evaluation in this folder"):
+        open_evaluation(tmp_path, make_record(), "first")
+    assert [path.name for path in tmp_path.iterdir()] == [name] and (tmp_path / name).read_text() == "mine"
+
+
+def test_a_folder_is_removed_again_only_if_nothing_was_written_there(tmp_path):
+    for made in ("new", "old"):
+        if made == "old":
+            (tmp_path / made).mkdir()
+        with pytest.raises(KeyError), work_folder(tmp_path / made):
+            raise KeyError
+    assert not (tmp_path / "new").exists() and (tmp_path / "old").exists()
+    with pytest.raises(KeyError), work_folder(tmp_path / "new"):
+        open_evaluation(tmp_path / "new", make_record(), "first")
+        raise KeyError
+    assert (tmp_path / "new" / "evaluation.json").exists()
+    with work_folder(tmp_path / "new"), pytest.raises(UserError, match="is in use"), work_folder(tmp_path / "new"):
+        pytest.fail("held twice")
 
 
 def test_what_cannot_be_read_or_written_is_one_line(tmp_path):

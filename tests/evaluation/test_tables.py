@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from edmf_jax.evaluation.statistics import Interval
-from edmf_jax.evaluation.store import to_json
 from edmf_jax.evaluation.summary import summarize, to_record
 from edmf_jax.evaluation.tables import (
     Cell,
@@ -18,6 +17,7 @@ from edmf_jax.evaluation.tables import (
     to_latex,
     to_markdown,
 )
+from edmf_jax.io.json_text import to_json
 from tests.helpers.scores import IDS, METRICS, make_record, make_scores
 
 

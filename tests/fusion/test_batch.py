@@ -3,10 +3,14 @@
 import errno
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 
 from edmf_jax.errors import MissingFileError, UserError
 from edmf_jax.fusion.batch import Job, pair_up, pictures_in, run_jobs, stacks_in
+from edmf_jax.io import shot_list
+from edmf_jax.io.photographs import Page
 
 
 def touch(folder, *names):
@@ -62,6 +66,36 @@ def test_stacks_are_the_sub_folders(tmp_path):
     assert names_of(stacks_in(tmp_path, tmp_path / "out")) == [([], "empty.tif"), (["2.jpg", "10.jpg"], "tree.jpg")]
     with pytest.raises(UserError, match="no sub-folders in it"):
         stacks_in(tmp_path / "tree", tmp_path / "out")
+
+
+def test_the_pages_of_a_single_file_are_a_stack(tmp_path):
+    (tmp_path / "in/tree").mkdir(parents=True)
+    tifffile.imwrite(tmp_path / "in/tree/all.tif", np.zeros((3, 20, 24, 3), np.uint8), photometric="rgb")
+    (job,) = stacks_in(tmp_path / "in", tmp_path / "out")
+    assert job.shots == tuple(Page(tmp_path / "in/tree/all.tif", number) for number in (1, 2, 3))
+    assert job.output.name == "tree.tif"
+
+
+def test_raw_and_pages_in_pairs_are_said(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name, *_: None)
+    a, b = touch(tmp_path / "a", "1.jpg", "1.nef"), touch(tmp_path / "b")
+    tifffile.imwrite(b / "1.tif", np.zeros((3, 20, 24, 3), np.uint8), photometric="rgb")
+    lines = []
+    jobs, how = pair_up(a, b, tmp_path / "out", log=lines.append)
+    assert how == "by number" and jobs[0].shots == (a / "1.jpg", Page(b / "1.tif", 1)) and len(lines) == 2
+
+
+def test_pairs_without_common_numbers_follow_the_times_of_capture(tmp_path, monkeypatch):
+    a, b = touch(tmp_path / "a", "DSC_9999.jpg", "DSC_0001.jpg"), touch(tmp_path / "b", "DSC_0002.jpg", "DSC_0003.jpg")
+    times = {"DSC_9999.jpg": "10", "DSC_0002.jpg": "11", "DSC_0001.jpg": "12", "DSC_0003.jpg": "13"}
+    monkeypatch.setattr(shot_list, "capture_time", lambda path: (times[path.name], "") if path.name in times else None)
+    lines = []
+    expected = [["DSC_9999.jpg", "DSC_0002.jpg"], ["DSC_0001.jpg", "DSC_0003.jpg"]]
+    jobs, _ = pair_up(a, b, tmp_path / "out", log=lines.append)
+    assert [shots for shots, _ in names_of(jobs)] == expected and len(lines) == 1
+    del times["DSC_0003.jpg"]  # the order of one folder alone would tear the pairs apart
+    jobs, _ = pair_up(a, b, tmp_path / "out")
+    assert names_of(jobs)[0][0] == ["DSC_0001.jpg", "DSC_0002.jpg"]
 
 
 def test_folders_that_hold_nothing_are_named(tmp_path):

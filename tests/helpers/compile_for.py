@@ -3,12 +3,11 @@
     TPU_LIBRARY_PATH=…/libtpu.so TPU_SKIP_MDS_QUERY=1 JAX_PLATFORMS=cpu \\
         python tests/helpers/compile_for.py v5e:2x4 FOLDER
 
-Writes FOLDER/record.json (memory, communication, convolutions) and FOLDER/program.txt (the optimized program).
+Writes FOLDER/record.json (memory, communication, convolutions).
 """
 
 import json
 import math
-import re
 import sys
 from pathlib import Path
 
@@ -24,6 +23,9 @@ from edmf_jax.training.config import load_config
 from edmf_jax.training.patches import PatchLayout
 from edmf_jax.training.state import DEVICES, Sources, TrainState
 from edmf_jax.training.train import ACCELERATOR_STEPS_PER_CALL, make_step_config
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from tests.helpers.programs import communication, convolution_groups
 
 # The 450 training pairs of EDMF, 0.535 MP on average, in eight atlases of 4096 px.
 ATLAS = (2, 8192, 4096)
@@ -61,11 +63,8 @@ def main(topology: str, folder: str) -> None:
     network = model.make_model(config.model.width, platform="tpu")
     step_config = make_step_config(config, layout)._replace(model=network, steps_per_call=ACCELERATOR_STEPS_PER_CALL)
     arguments = abstract_arguments(step_config, mesh, config.data.patch_px, config.memory.slots)
-    lowered = steps.make_sharded_step(step_config, mesh).lower(*arguments)
-    convolutions = re.findall(r"stablehlo\.convolution.*?feature_group_count = (\d+)", lowered.as_text(), re.DOTALL)
-    compiled = lowered.compile()
-    program = compiled.as_text()
-    sums = [tuple(map(int, shape.split(","))) for shape in re.findall(r"= f32\[([\d,]+)\]\S* all-reduce\(", program)]
+    traced = steps.make_sharded_step(step_config, mesh).trace(*arguments)
+    compiled = traced.lower().compile()
     found, params = compiled.memory_analysis(), arguments[0].params
     record = {
         "device": devices[0].device_kind, "devices": len(devices),
@@ -74,11 +73,11 @@ def main(topology: str, folder: str) -> None:
                    "code": found.generated_code_size_in_bytes, "host": found.host_temp_size_in_bytes},
         "bank": memory.bank_bytes(layout.bank_rows, config.memory.slots, config.data.patch_px) // len(devices),
         "sources": math.prod(ATLAS), "parameters": sum(math.prod(x.shape) for x in jax.tree.leaves(params)),
-        "all_reduce_bytes": 4 * sum(map(math.prod, sums)), "convolution_groups": list(map(int, convolutions)),
+        "communication": communication(compiled.as_text()),
+        "convolution_groups": convolution_groups(traced.jaxpr.jaxpr),
         "flops": compiled.cost_analysis().get("flops"),
     }
     Path(folder, "record.json").write_text(json.dumps(record, indent=2))
-    Path(folder, "program.txt").write_text(program)
 
 
 if __name__ == "__main__":

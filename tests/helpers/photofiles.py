@@ -12,9 +12,14 @@ MAKER_NOTE = b"Nikon\0" + bytes(range(200))
 
 
 def profile(name="sRGB") -> bytes:
-    """An sRGB profile of ICC version 4 with `name` as its description; the same bytes in every call."""
+    """A profile of ICC version 4 with `name` as its description; the same bytes in every call.
+
+    Its colors are sRGB's if the name says so; else red and green are exchanged.
+    """
     made = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     (count,) = struct.unpack_from(">I", made, 128)
+    if "sRGB" not in name:
+        made = made.replace(b"rXYZ", b"hold").replace(b"gXYZ", b"rXYZ").replace(b"hold", b"gXYZ")
     for entry in range(132, 132 + 12 * count, 12):
         tag, _, _ = struct.unpack_from(">4sII", made, entry)
         if tag == b"desc":
@@ -28,10 +33,10 @@ def profile(name="sRGB") -> bytes:
     raise AssertionError("no description")
 
 
-def exif_block(orientation=6, order="<", thumbnail=b"thumbnail") -> bytes:
+def exif_block(orientation=6, order="<", thumbnail=b"thumbnail", adobe_rgb=False) -> bytes:
     """A camera's EXIF: IFD0 with EXIF, interoperability and GPS, a maker note, a second directory, a thumbnail.
 
-    Assembled by hand after TIFF 6.0 and EXIF 2.32.
+    Assembled by hand after TIFF 6.0 and EXIF 2.32.  `adobe_rgb`: a DCF optional file.
     """
     def entry(tag, kind, count, field):
         return struct.pack(order + "HHI", tag, kind, count) + field
@@ -51,10 +56,11 @@ def exif_block(orientation=6, order="<", thumbnail=b"thumbnail") -> bytes:
                       entry(296, 3, 1, number(2, "H")), entry(0x8769, 4, 1, number(at["exif"])),
                       entry(0x8825, 4, 1, number(at["gps"]))], at["ifd1"])
     exif = directory([entry(0x9000, 7, 4, b"0232"), entry(0x927C, 7, len(MAKER_NOTE), number(at["note"])),
-                      entry(0xA001, 3, 1, number(0xFFFF, "H")), entry(0xA002, 3, 1, number(4000, "H")),
+                      entry(0xA001, 3, 1, number(0xFFFF if adobe_rgb else 1, "H")),
+                      entry(0xA002, 3, 1, number(4000, "H")),
                       entry(0xA003, 4, 1, number(3000)), entry(0xA005, 4, 1, number(at["interoperability"]))])
     gps = directory([entry(0, 1, 4, b"\2\3\0\0"), entry(1, 2, 2, b"N\0\0\0")])
-    interoperability = directory([entry(1, 2, 4, b"R03\0")])
+    interoperability = directory([entry(1, 2, 4, b"R03\0" if adobe_rgb else b"R98\0")])
     ifd1 = directory([entry(259, 3, 1, number(6, "H")), entry(513, 4, 1, number(at["thumbnail"])),
                       entry(514, 4, 1, number(len(thumbnail)))])
     block = bytearray(at["thumbnail"]) + thumbnail
@@ -137,6 +143,21 @@ def png(rows, color_type, bits=8, extra=()):
     header = struct.pack(">IIBBBBB", height[1], height[0], bits, color_type, 0, 0, 0)
     chunks = [(b"IHDR", header), *extra, (b"IDAT", zlib.compress(lines)), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*c) for c in chunks)
+
+
+def png_parts(data) -> tuple[bytes, bytes, bytes]:
+    """A PNG in three: what is before its first IDAT, the bodies of all IDATs joined, and what is after the last."""
+    head, packed, tail, at = data[:8], b"", b"", 8
+    while at < len(data):
+        length, kind = struct.unpack_from(">I4s", data, at)
+        if kind == b"IDAT":
+            packed += data[at + 8 : at + 8 + length]
+        elif packed:
+            tail += data[at : at + 12 + length]
+        else:
+            head += data[at : at + 12 + length]
+        at += 12 + length
+    return head, packed, tail
 
 
 def tiff(image, **changed):

@@ -1,6 +1,8 @@
 """A configuration that trains in seconds, for the tests of training."""
 
 from edmf_jax.training.config import load_config
+from edmf_jax.training.loop import Run
+from edmf_jax.training.train import make_step_config, prepare_data
 from tests.helpers.files import ROOT
 
 
@@ -19,6 +21,12 @@ def tiny_config(data_dir, **fields):
         else:
             config[section] = value
     return config
+
+
+def prepare_run(config, mesh, memory_kind="images"):
+    """What `train` prepares before it restores a state."""
+    training_set = prepare_data(config, mesh, lambda line: None)
+    return Run(config, mesh, training_set, make_step_config(config, training_set.layout, memory_kind))
 
 
 def overrides(config_fields: dict) -> list[str]:

@@ -182,13 +182,8 @@ def test_uncompressed_tiffs_assembled_by_hand_are_read():
 
 
 @pytest.mark.parametrize("data, words", [
-    # OpenCV silently decodes these wrongly.
-    (tiff(picture((16, 18, 3)), t284=2), "separate color planes"),
-    (tiff(picture((16, 18, 4)), t338=2), "alpha channel of 8 bits"),
-    (tiff(picture((16, 18, 2), np.uint16), t338=2), "16-bit with alpha"),
     (tiff(picture((16, 18), np.uint32)), "32 bits per sample"),
     (tiff(picture((16, 18), np.uint16), t339=2), "int16"),
-    (b"II+\0" + bytes(60), "BigTIFF"),
     (b"\0\0\0\x20ftypavif" + bytes(60), "AVIF"),
 ], ids=lambda value: value if isinstance(value, str) else "")
 def test_kinds_that_would_be_read_wrongly_are_refused(data, words):
@@ -257,7 +252,7 @@ def test_targets_that_cannot_be_written_are_refused(tmp_path, name, dtype, words
     assert os.listdir(tmp_path) == ["folder.png"]
 
 
-@pytest.mark.parametrize("image", [np.zeros((4, 4)), np.zeros((4, 4, 4), np.uint8), np.zeros((2, 4, 4, 3), np.uint8)])
+@pytest.mark.parametrize("image", [np.zeros((4, 4)), np.zeros((4, 4, 5), np.uint8), np.zeros((2, 4, 4, 3), np.uint8)])
 def test_arrays_that_are_not_pictures_are_refused(tmp_path, image):
     with pytest.raises(UserError, match="a picture is uint8 or uint16"):
         write_image(tmp_path / "x.png", image)

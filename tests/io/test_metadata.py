@@ -4,6 +4,7 @@ import importlib.util
 import io
 import struct
 import sys
+import types
 import zlib
 
 import cv2
@@ -58,7 +59,7 @@ def test_a_camera_s_metadata_reach_every_format(tmp_path, suffix, order):
     assert icc == kept.icc
     assert main[271] == "Maker" and main[274] == 1 and main[282] == main[283] == 300
     assert inner[0x9000] == b"0232" and inner[0x927C] == MAKER_NOTE and gps[1] == "N"
-    assert inner[0xA005] == {1: "R03"} or inner[0xA005] > 0
+    assert inner[0xA005] == {1: "R98"} or inner[0xA005] > 0
     assert (inner[0xA002], inner[0xA003]) == (30, 48) == (main[256], main[257])
     if suffix != ".webp":
         np.testing.assert_allclose(dpi, (300, 300), atol=0.01)
@@ -376,6 +377,36 @@ def test_a_file_that_is_no_raw_is_refused(tmp_path):
     (tmp_path / "x.nef").write_bytes(b"hello" * 100)
     with pytest.raises(UserError, match=r"x\.nef: not read as a camera's RAW"):
         read_shot(tmp_path / "x.nef")
+
+
+class Huge:
+    """A picture of 60,000 × 60,000 px, as pillow_heif and rawpy present it, that must not be decoded."""
+
+    size, mode, info = (60_000, 60_000), "RGB", {"bit_depth": 10}
+    sizes = types.SimpleNamespace(raw_width=60_000, raw_height=60_000, width=60_000, height=60_000)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def __array__(self, *_, **__):
+        pytest.fail("decoded")
+
+    def postprocess(self, **_):
+        pytest.fail("decoded")
+
+
+@pytest.mark.parametrize("name, data, package", [("x.heic", b"\0\0\0\x1cftypheic" + bytes(20), "pillow_heif"),
+                                                 ("x.cr2", b"II*\0" + bytes(30), "rawpy")])
+def test_a_small_heic_or_raw_that_claims_a_huge_picture_is_refused(tmp_path, monkeypatch, name, data, package):
+    opened = lambda *_, **__: Huge()
+    stub = types.SimpleNamespace(open_heif=opened, imread=opened, LibRawError=ValueError)
+    monkeypatch.setitem(sys.modules, package, stub)
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(UserError, match=rf"{name}: its header claims a picture of 21600 MB"):
+        read_shot(tmp_path / name)
 
 
 @pytest.mark.parametrize("name, data, package, extra", [

@@ -39,6 +39,9 @@ def test_a_real_data_set_is_found_again_and_another_one_refused(tmp_path, data_d
     make_evaluation(tmp_path / "w", ["m"], scenes, **fields)
     page = write_report(tmp_path / "w", log=quiet).read_text(encoding="utf-8")
     assert [pair["id"] for pair in pairs_of(page)] == ["0", "1"] and "truth" in pairs_of(page)[0]["layers"]
+    make_evaluation(tmp_path / "u", ["m"], scenes, **fields, digests=[pairs.digests[0], "0" * 16])
+    with pytest.raises(UserError, match=r"has other pictures of 1 pairs than the evaluated one \(1\); .* --images 0"):
+        open_source_pairs(load_evaluation(tmp_path / "u"), log=quiet)
     make_evaluation(tmp_path / "v", ["m"], scenes, **{**fields, "data_bytes": 7, "opened": None,
                                                       "commands": [f"edmf evaluate --data-dir {data_dir}"]})
     with pytest.raises(UserError, match=r"is not the data set that was evaluated: it has 2 pairs of .* --images 0"):

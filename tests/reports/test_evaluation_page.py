@@ -1,5 +1,6 @@
 """The page of an evaluation: its contents, its size, and what is refused."""
 
+import json
 import re
 
 import numpy as np
@@ -26,11 +27,13 @@ def scenes():
 @pytest.fixture
 def make_page(tmp_path, scenes, monkeypatch):
     """Makes an evaluation and its report from scenes in memory; returns the page's text."""
-    def make(methods=("first", "second"), pairs=scenes, options=None, **fields):
+    def make(methods=("first", "second"), pairs=scenes, options=None, edit=None, **fields):
         folder = tmp_path / "w"
-        make_evaluation(folder, list(methods), pairs, **fields)
+        record = make_evaluation(folder, list(methods), pairs, **fields)
+        if edit:
+            (folder / "evaluation.json").write_text(json.dumps(record | edit), encoding="utf-8")
         monkeypatch.setattr(evaluation_page, "open_source_pairs", lambda *_, **__: FakePairs(pairs))
-        return write_report(folder, log=quiet, **(options or {})).read_text(encoding="utf-8")
+        return write_report(folder, force=True, log=quiet, **(options or {})).read_text(encoding="utf-8")
 
     return make
 
@@ -115,7 +118,7 @@ def test_fused_pictures_that_are_gone_or_of_another_size_are_shown_as_absent(mak
     (tmp_path / "w" / "method-0" / "fused" / "3.png").unlink()
     write_image(tmp_path / "w" / "method-1" / "fused" / "4.png", scenes["4"].a[1:])
     lines = []
-    page = write_report(tmp_path / "w", images=14, log=lines.append).read_text(encoding="utf-8")
+    page = write_report(tmp_path / "w", images=14, force=True, log=lines.append).read_text(encoding="utf-8")
     pairs = {pair["id"]: pair for pair in pairs_of(page)}
     assert pairs["3"]["absent"] == {"m0": "no picture file"} and "m0" not in pairs["3"]["layers"]
     assert pairs["4"]["absent"] == {"m1": "picture of another size"} and "d1" not in pairs["4"]["layers"]
@@ -127,12 +130,12 @@ def test_unfinished_methods_are_named_and_an_evaluation_being_written_is_left_al
     scores = tmp_path / "w" / "method-1" / "scores.csv"
     torn = scores.read_bytes()[:-5]
     scores.write_bytes(torn)
-    page = write_report(tmp_path / "w", images=2, log=quiet).read_text(encoding="utf-8")
+    page = write_report(tmp_path / "w", images=2, force=True, log=quiet).read_text(encoding="utf-8")
     assert data_of(page)["methods"] == ["first"] and "pairs are still to be scored: second" in page
     assert scores.read_bytes() == torn
     (tmp_path / "w" / "method-0" / "scores.csv").unlink()
     with pytest.raises(UserError, match="no method has scores of all 14 pairs yet; finish it first: edmf evaluate"):
-        write_report(tmp_path / "w", log=quiet)
+        write_report(tmp_path / "w", force=True, log=quiet)
     assert not (tmp_path / "w" / "method-0" / "scores.csv").exists()
 
 
@@ -170,3 +173,32 @@ def test_mistakes_are_one_line_and_code_2(tmp_path, scenes, capsys, make, option
     error = capsys.readouterr().err
     assert words in error and error.startswith("edmf report: ") and error.count("\n") == 1
     assert not (tmp_path / "report.html").exists()
+
+
+def test_an_existing_target_needs_force_even_if_it_is_ours(tmp_path, scenes, capsys):
+    make_evaluation(tmp_path, ["m"], scenes, pictures=False)
+    (tmp_path / "notes.html").write_text("mine")
+    (tmp_path / "sheet.png").write_text("mine")
+    report = ["report", str(tmp_path), "--images", "0"]
+    assert main.main(report) == 0
+    first = (tmp_path / "report.html").read_bytes()
+    for words in ([], ["-o", str(tmp_path / "notes.html")], ["--sheet", str(tmp_path / "sheet.png")]):
+        assert main.main([*report, *words]) == 2
+        error = capsys.readouterr().err
+        assert "already there, and not overwritten" in error and "--force" in error and error.count("\n") == 1
+    assert (tmp_path / "report.html").read_bytes() == first
+    assert (tmp_path / "notes.html").read_text() == (tmp_path / "sheet.png").read_text() == "mine"
+    assert main.main([*report, "-o", str(tmp_path / "notes.html"), "--force"]) == 0
+    assert (tmp_path / "notes.html").read_bytes() == first
+
+
+def test_scores_made_by_two_versions_are_told_apart(make_page, scenes):
+    entries = [{"name": name, "slug": f"method-{k}", "spec": name, "missing": []} for k, name in enumerate("ab")]
+    entries[0]["made_by"] = [{"versions": {"jax": "1.0", "opencv": "4.10"}, "ids": ["1", "2"]},
+                             {"versions": {"jax": "1.0", "opencv": "5.0"}}]
+    entries[1]["made_by"] = [{"versions": {"jax": "1.0", "opencv": "5.0"}}]
+    page = make_page(methods="ab", options={"images": 0}, edit={"methods": entries})
+    assert ("Scores were made by more than one version: a: 2 pairs by opencv 4.10, then 12 pairs by opencv 5.0; "
+            "b: all by opencv 5.0.") in page
+    assert "Versions of a (2 pairs): jax 1.0, opencv 4.10." in page
+    assert "Versions of a (12 pairs), b (14 pairs): jax 1.0, opencv 5.0." in page

@@ -29,3 +29,5 @@ def test_the_sheet_has_every_cut_out_of_every_pair_enlarged(tmp_path, monkeypatc
     assert any((np.lib.stride_tricks.sliding_window_view(a, cut.shape) == cut).all((2, 3)).any() for a in sources)
     with pytest.raises(UserError, match="no cut-out to show"):
         evaluation_sheet.write_sheet(tmp_path / "w", tmp_path / "none.png", images=0)
+    with pytest.raises(UserError, match="already there"):
+        evaluation_sheet.write_sheet(tmp_path / "w", path, images=2)

@@ -59,7 +59,7 @@ def test_a_page_is_written_beside_the_result(folder, quick):
 
 
 def test_the_paper_s_preset_has_a_page_too(folder, monkeypatch):
-    monkeypatch.setattr(fusion_module, "_fuse_as_published", lambda images, names, weights: images[0])
+    monkeypatch.setattr(fusion_module, "fuse_as_published", lambda shots, names, weights: shots[0])
     fuse_in(folder, preset="paper", align=None)
     page = (folder / "page.html").read_text(encoding="utf-8")
     assert set(pairs_of(page)[0]["layers"]) == {"result", "mask", "s0", "s1"}

@@ -7,11 +7,11 @@ import pathlib
 import pickle
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 import typing
 import zipfile
 
@@ -22,9 +22,14 @@ import pytest
 pytest.importorskip("tensorflow")
 tfds = pytest.importorskip("tensorflow_datasets")
 
+from edmf_jax.data.pairs import open_pairs  # noqa: E402
+from edmf_jax.data.tfds_reader import open_dataset  # noqa: E402
+from edmf_jax.data.training_pairs import load_pairs  # noqa: E402
+from edmf_jax.errors import UserError  # noqa: E402
 from tfds_edmf.build import build  # noqa: E402
 from tfds_edmf.edmf import check, locate  # noqa: E402
 from tfds_edmf.edmf.edmf_dataset_builder import Builder  # noqa: E402
+from tfds_edmf.partial import stored_splits  # noqa: E402
 from tfds_edmf.sources import SourceError  # noqa: E402
 
 REPOSITORY = pathlib.Path(__file__).parents[2]
@@ -278,7 +283,7 @@ def test_partial_data_is_never_taken_for_complete(make, copy, tmp_path, caplog):
     whole = shutil.copytree(copy, tmp_path / "whole")
     (copy / check.file_name("A", 502)).unlink()
     make(allow_missing=True)
-    with pytest.raises(ValueError, match=r"incomplete copy.*train 3 pairs.*--force"):
+    with pytest.raises(ValueError, match=r"incomplete copy.*train 3 pairs.* lacks 1 of 4 train pairs: 502\..*--force"):
         make()
     caplog.clear()
     tfds.load("edmf", split="train", data_dir=tmp_path / "data")
@@ -296,6 +301,136 @@ def test_failed_rebuild_keeps_what_was_built(make, tmp_path):
         make(source=tmp_path / "gone", force=True)
     assert before.is_prepared() and len(ids(make(), "train")) == 4
     assert [f.name for f in (tmp_path / "data/edmf/table2").iterdir()] == ["1.0.0"]
+
+
+def test_a_split_that_is_whole_is_not_refused_because_another_one_is_not(make, copy):
+    (copy / check.file_name("A", 502)).unlink()
+    (copy / "Source_A/Thumbs.db").write_bytes(b"")
+    with pytest.raises(SourceError) as error:
+        make(split="train[:50%]")
+    assert "bg-A-502" in str(error.value) and "Thumbs" not in str(error.value)
+    builder = make(split="test")
+    assert ids(builder, "test") == FIRST and "(partial: 1 train pairs left out)" in make.lines[-1]
+    assert ids(make(split="test[:2]"), "test") == FIRST and "already built" in make.lines[-1]
+    for split in ("train", "train[95%:]", "test[:1]+train", "all", None):
+        with pytest.raises(SourceError, match=r"lacks 1 of 4 train pairs: 502\. .*--allow-missing"):
+            make(split=split)
+    assert ids(make(split="train", allow_missing=True), "train") == [501, 600, 1000]
+
+
+def test_the_pairs_that_the_split_lacks_are_named_and_no_others(make, copy):
+    for number in (2, 500, 501, 600):
+        (copy / check.file_name("A", number)).unlink()
+    with pytest.raises(SourceError, match=r"missing \(2\): Source_A/bg-A-2.jpg, Source_A/bg-A-500.jpg\n") as error:
+        make(split="test")
+    assert "600" not in str(error.value) and "--allow-missing" in str(error.value)
+    assert make(split="test", allow_missing=True).left_out == {"train": 2, "test": 2}
+    with pytest.raises(SourceError, match=r"lacks 2 of 4 test pairs: 2, 500\. "):
+        make(split="test")
+
+
+def test_only_the_split_that_is_read_is_warned_about(make, copy, tmp_path, caplog):
+    (copy / check.file_name("A", 502)).unlink()
+    make(split="test")
+    caplog.clear()
+    tfds.load("edmf", split="test[:2]", data_dir=tmp_path / "data")
+    assert "only a part" not in caplog.text
+    tfds.load("edmf", split="train+test", data_dir=tmp_path / "data")
+    assert "lacks 1 train pairs" in caplog.text and "test pairs" not in caplog.text
+
+
+def test_evaluation_and_training_need_their_own_split_only(copy, tmp_path):
+    (copy / check.file_name("A", 502)).unlink()
+    place = {"source": str(copy), "data_dir": str(tmp_path / "data"), "log": lambda line: None}
+    assert open_pairs("edmf", "test", **place).ids == [str(n) for n in FIRST]
+    with pytest.raises(UserError, match=r"lacks 1 of 4 train pairs: 502\. "):
+        open_pairs("edmf", "train[:50%]", **place)
+    assert [p.id for p in load_pairs(open_dataset("edmf/as_printed", split="train[:50%]", **place), "train")] == FIRST
+
+
+@pytest.mark.parametrize(("split", "names"), [
+    ("test", ["test"]), ("train[95%:]", ["train"]), ("train[:50%]+test", ["train", "test"]), ("validation", []),
+    (" train + test[:1] ", ["train", "test"]), ("all", ["train", "test"]), (None, ["train", "test"]),
+    ("train[+1:]", ["train"]),
+])
+def test_the_stored_splits_of_a_split(split, names):
+    assert stored_splits(split, ("train", "test")) == names
+
+
+def tree(folder):
+    """Relative path → bytes of every file, but the lock."""
+    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in folder.rglob("*")
+            if file.is_file() and file.name != ".edmf.lock"}
+
+
+KILL_AT = """if True:
+    import os, pathlib, signal, sys
+    from tfds_edmf import build
+    from tfds_edmf.edmf.edmf_dataset_builder import Builder
+    manifest, copy, data_dir, moment = sys.argv[1:]
+    Builder.MANIFEST = pathlib.Path(manifest)
+    kill = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+    if moment == "replaced":  # the new one is whole, the old one not deleted yet
+        aside_of = build.aside_of
+        build.aside_of = lambda folder: type("Aside", (type(folder),), {"rmtree": kill})(aside_of(folder))
+    elif moment == "written":
+        Builder.is_prepared = kill
+        build._is_built = lambda builder: builder.data_path.exists()
+        build._is_current = lambda builder: False
+    else:
+        read = Builder._generate_examples
+        Builder._generate_examples = lambda self, root, numbers: (
+            example if n < int(moment) else kill() for n, example in enumerate(read(self, root, numbers)))
+    build.build("edmf", source=copy, data_dir=data_dir, force=True)
+"""
+
+
+@pytest.mark.parametrize(("moment", "built"), [
+    ("3", False), ("3", True), ("replaced", True), pytest.param("0", False, marks=pytest.mark.slow),
+    pytest.param("written", True, marks=pytest.mark.slow), pytest.param("replaced", False, marks=pytest.mark.slow)])
+def test_killed_at_any_moment_the_same_command_ends_with_the_same_bits_and_no_orphans(make, copy, tmp_path, moment,
+                                                                                      built):
+    make(data_dir=tmp_path / "whole")
+    data = tmp_path / "data"
+    if built:
+        make()
+    before = ids(make(), "test") if built else None
+    words = [sys.executable, "-c", KILL_AT, str(Builder.MANIFEST), str(copy), str(data), moment]
+    killed = subprocess.run(words, cwd=REPOSITORY, capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    if before:  # what was built is found again by whoever only reads, whether or not its source still exists
+        assert ids(build("edmf", data_dir=data, source=copy, log=make.lines.append), "test") == before
+        assert "already built" in make.lines[-1]
+    make(force=True)
+    assert tree(data) == tree(tmp_path / "whole")
+
+
+def test_of_two_builds_at_once_the_second_waits_and_finds_the_result(make, copy, tmp_path, monkeypatch):
+    begun, checking = threading.Event(), check.check_files
+
+    def slow(*args):
+        begun.set()
+        assert said.wait(60)
+        return checking(*args)
+
+    said = threading.Event()
+
+    def second():
+        begun.wait(60)
+        lines.append(build("edmf", source=copy, data_dir=tmp_path / "data", log=heard))
+
+    def heard(line):
+        lines.append(line)
+        said.set()
+
+    lines = []
+    monkeypatch.setattr(check, "check_files", slow)
+    thread = threading.Thread(target=second)
+    thread.start()
+    make()
+    thread.join(60)
+    assert "another process is building this data set; waiting for it" in lines[0]
+    assert "is already built" in lines[1] and ids(lines[2], "test") == FIRST
 
 
 def test_killed_build_does_not_count(make, copy, tmp_path):
@@ -323,13 +458,13 @@ def test_folder_that_is_no_data_set_is_not_reused(make, tmp_path):
 
 
 def test_without_files_or_network_the_error_is_quick_and_says_what_to_fetch(make, monkeypatch):
-    monkeypatch.setattr(locate, "_probe", lambda url, seconds: time.sleep(60))
+    never = threading.Event()  # a server that never answers: waiting for it would hang the test
+    monkeypatch.setattr(locate, "_probe", lambda url, seconds: never.wait())
     quick = functools.partial(locate.unreachable, seconds=0.2)
     monkeypatch.setattr(locate, "unreachable", quick)
-    start = time.monotonic()
     with pytest.raises(FileNotFoundError) as error:
         make(source=None)
-    assert time.monotonic() - start < 5
+    never.set()
     for part in (locate.ARCHIVE_URL, "EDMF_DIR", "--source", "no answer within 0.2 s"):
         assert part in str(error.value)
 
@@ -343,7 +478,10 @@ def test_download_is_read_from_the_archive_and_kept(make, copy, tmp_path, monkey
         threading.Thread(target=server.serve_forever, daemon=True).start()
         url = f"http://127.0.0.1:{server.server_port}/commit.zip"
         monkeypatch.setattr(locate, "ARCHIVE_URL", url)
-        assert make(source=None).prepared_from == url
+        left = tmp_path / "data/downloads/edmf/half.zip.tmp.0123"  # by a killed process
+        left.mkdir(parents=True)
+        (left / "commit.zip").write_bytes(b"PK")
+        assert make(source=None).prepared_from == url and not left.exists()
         assert locate.unreachable(f"{url}.gone") == "HTTP status 404"
         server.shutdown()
     assert locate.unreachable(url) == "ConnectionError"

@@ -235,7 +235,7 @@ def test_allow_missing_goes_on_with_the_whole_pairs_and_partial_data_is_never_ta
     assert "Going on with the 2 whole pairs of 6" in caplog.text
     assert [(int(e["id"]), e["name"]) for e in examples(builder)] == [(1, b"1"), (6, b"6")]
     assert builder.left_out == {"test": 4} and "(partial: 4 test pairs left out)" in make.lines[0]
-    with pytest.raises(ValueError, match=r"incomplete copy.*--force"):
+    with pytest.raises(ValueError, match=r"incomplete copy.* lacks 4 test pairs: 2, 3, 4, 5\..*--force"):
         make("image_pairs", folder, patterns=PAIRS)
     caplog.clear()
     kwargs = {"source": folder, "patterns": PAIRS}
@@ -243,6 +243,35 @@ def test_allow_missing_goes_on_with_the_whole_pairs_and_partial_data_is_never_ta
     assert len(loaded) == 2 and "only a part of your pairs" in caplog.text and "lacks 4 test pairs" in caplog.text
     write(folder, [f"{s}/{n}.png" for s in "AB" for n in "2345"])  # complete it
     assert make("image_pairs", folder, patterns=PAIRS).left_out == {}
+
+
+def test_files_that_were_not_published_do_not_keep_anyone_from_the_split(make, tmp_path):
+    write(tmp_path / "MFI-WHU", [*COPIES["mfi_whu"], *(f"{f}/121.jpg" for f in ("full_clear", "source_1", "source_2"))])
+    with pytest.raises(SourceError, match=r"not published \(1\): full_clear/121.jpg"):
+        make("mfi_whu", tmp_path / "MFI-WHU")
+    assert make("mfi_whu", tmp_path / "MFI-WHU", split="test").left_out == {}
+    assert "already built" in (make("mfi_whu", tmp_path / "MFI-WHU"), make.lines[-1])[1]
+
+
+def test_members_that_claim_to_be_huge_are_not_unpacked(make, tmp_path):
+    write(tmp_path / "pairs", ["A/1.png", "B/1.png", "A/2.png", "B/2.png"])
+    archive = tmp_path / "pairs.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as out:
+        for file in sorted((tmp_path / "pairs").rglob("*.png")):
+            out.write(file, file.relative_to(tmp_path / "pairs").as_posix())
+        out.writestr("A/3.png", bytes(70_000_000))
+        out.write(tmp_path / "pairs/B/2.png", "B/3.png")
+    with pytest.raises(SourceError, match=r"A/3\.png \(it would unpack from [\d,]+ bytes to 70 MB, as no picture does"):
+        make("image_pairs", archive, patterns=PAIRS)
+    # A member that claims to be larger than anything that fits into a record, whatever it really holds.
+    data = archive.read_bytes().replace(struct.pack("<I", 70_000_000), struct.pack("<I", (1 << 30) + 1))
+    archive.write_bytes(data)
+    with pytest.raises(SourceError, match=r"A/3\.png \(1,074 MB, and a picture has 1,074 MB at most\)"):
+        make("image_pairs", archive, patterns=PAIRS)
+    with open(tmp_path / "pairs/A/2.png", "r+b") as file:
+        file.truncate((1 << 30) + 1)  # sparse
+    with pytest.raises(SourceError, match=r"A/2\.png \(1,074 MB, and"):
+        make("image_pairs", tmp_path / "pairs", patterns=PAIRS)
 
 
 def test_other_folders_patterns_and_pictures_are_never_mistaken_for_each_other(make, tmp_path, pairs):
@@ -364,6 +393,8 @@ def test_the_more_specific_pattern_takes_a_name_that_fits_both(make, tmp_path):
         (encode(".tif", dtype=np.uint16)[1], "uint16"),
         (encode(".png", dtype=np.uint16)[1], "16 bits"),
         (encode(".tif")[1][:-300], "damaged"),
+        (encode(".png")[1][:16] + struct.pack(">II", 50_000, 50_000) + encode(".png")[1][24:], "claims 50000×50000 px"),
+        (b"\xff\xd8\xff\xc0\0\x11\x08" + struct.pack(">HH", 40_000, 50_000) + bytes(99), "claims 50000×40000 px"),
     ],
 )
 def test_what_cannot_be_kept_is_refused_with_the_reason(data, why):

@@ -9,7 +9,6 @@ CPU has no compiler for them.
 import importlib.util
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +19,7 @@ from tests.helpers.files import ROOT
 
 pytestmark = pytest.mark.slow
 GB = 1e9
+HANG_S = 7200  # no compilation takes that long unless it hangs
 # Memory of one device [bytes], from Google's pages on TPU v5e and v6e.
 MEMORY = {"v5e": 16 * 1024**3, "v6e": 32 * 1024**3}
 
@@ -33,7 +33,7 @@ def libtpu() -> str | None:
 
 @pytest.fixture(scope="module", params=["v5e:2x4", "v6e:2x4"])
 def compiled(request, tmp_path_factory):
-    """One target, and what tests/helpers/compile_for.py writes for it: the record and the optimized program's text."""
+    """One target, and the record that tests/helpers/compile_for.py writes for it."""
     library = libtpu()
     if library is None:
         pytest.skip("libtpu is not here: pip install libtpu (or the extra tpu), or set TPU_LIBRARY_PATH")
@@ -42,10 +42,9 @@ def compiled(request, tmp_path_factory):
                    "XLA_FLAGS": "", "TPU_LOAD_LIBRARY": "1", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}
     script = ROOT / "tests" / "helpers" / "compile_for.py"
     done = subprocess.run([sys.executable, str(script), request.param, str(folder)], capture_output=True,
-                          text=True, env=environment, timeout=1500, check=False)
+                          text=True, env=environment, timeout=HANG_S, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    record = json.loads((folder / "record.json").read_text())
-    return request.param, record, (folder / "program.txt").read_text()
+    return request.param, json.loads((folder / "record.json").read_text())
 
 
 def account(target: str, record: dict) -> str:
@@ -57,7 +56,7 @@ def account(target: str, record: dict) -> str:
 
 
 def test_the_step_fits_and_does_not_copy_the_bank(compiled):
-    target, record, _ = compiled
+    target, record = compiled
     print(account(target, record))
     memory = record["memory"]
     total = memory["argument"] + memory["output"] - memory["alias"] + memory["temporary"] + memory["code"]
@@ -68,18 +67,18 @@ def test_the_step_fits_and_does_not_copy_the_bank(compiled):
     assert memory["temporary"] < record["bank"]
 
 
-def test_devices_communicate_by_one_small_all_reduce(compiled):
-    _, record, program = compiled
-    collectives = re.findall(
-        r"= \S+ (all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter|"
-        r"collective-broadcast)(?:-start)?\(", program)
-    assert collectives == ["all-reduce"]
-    assert 4 * record["parameters"] < record["all_reduce_bytes"] < 1e6
-    assert not re.findall(r"= \S+ (infeed|outfeed|send|recv)\(", program)
+def test_devices_communicate_by_small_sums_alone(compiled):
+    """The gradients' sums: no more than a few copies of the parameters, where a bank has 6,000 times their size.
+
+    In how many operations XLA does that depends on its version.
+    """
+    _, record = compiled
+    assert record["communication"].keys() == {"all-reduce"}
+    assert 4 * record["parameters"] <= record["communication"]["all-reduce"] < 5 * 4 * record["parameters"]
     assert record["memory"]["host"] == 0
 
 
 def test_only_the_network_has_convolutions(compiled):
     """12 layers, the gradients of their kernels, and of the inputs of all but the first; windows are products."""
-    _, record, _ = compiled
+    _, record = compiled
     assert record["convolution_groups"] == [1] * (12 + 12 + 11)

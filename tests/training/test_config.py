@@ -1,9 +1,8 @@
-import json
 
 import pytest
 
 from edmf_jax.errors import UserError
-from edmf_jax.training.config import check_config, differences, field_names, find_config, load_config, to_json
+from edmf_jax.training.config import as_stored, check_config, differences, field_names, find_config, load_config
 from tests.helpers.files import ROOT
 
 CONFIGS = sorted((ROOT / "configs").glob("*.py"))
@@ -38,7 +37,7 @@ def test_every_field_is_read_somewhere():
 
 def test_variants_edit_the_default():
     base = load_config("edmf.py")
-    changed = differences(load_config("mufusion.py"), json.loads(to_json(base)))
+    changed = differences(load_config("mufusion.py"), (as_stored(base)))
     assert changed == ["model.width (32 here, 16 there)"]
 
 

@@ -17,6 +17,7 @@ from edmf_jax.training.host_bank import HostBankPrograms
 from edmf_jax.training.patches import PatchLayout, patch_table
 from edmf_jax.training.state import DEVICES, TrainState
 from tests.helpers.files import nest
+from tests.helpers.programs import communication, convolution_groups
 
 
 def make_mesh(devices: int) -> Mesh:
@@ -311,6 +312,30 @@ def test_the_bank_is_updated_in_place():
     assert fresh.bank.images.is_deleted() is False
     rig.train_step(fresh, rig.sources, rig.order(0))
     assert fresh.bank.images.is_deleted()
+
+
+def test_only_the_network_has_convolutions_and_devices_exchange_sums_alone():
+    """12 layers, the gradients of their kernels, and of the inputs of all but the first; windows are products."""
+    rig = Rig(4, sharded=True)
+    arguments = rig.fresh_state(), rig.sources, rig.order(0), np.int32(1)
+    # On CPUs a layer is cut into several convolutions, which are faster there.
+    plain = steps.make_sharded_step(rig.step_config._replace(model=model.make_model(16, platform="tpu")), rig.mesh)
+    assert convolution_groups(plain.trace(*arguments).jaxpr.jaxpr) == [1] * (12 + 12 + 11)
+    found = communication(rig.train_steps.lower(*arguments).compile().as_text())
+    parameters = sum(x.size for x in jax.tree.leaves(rig.fresh_state().params))
+    assert found.keys() == {"all-reduce"} and 4 * parameters <= found["all-reduce"] < 5 * 4 * parameters
+
+
+def test_communication_is_read_from_every_form_of_a_program():
+    program = """
+      %a = f32[3,4]{1,0:T(8,128)} all-reduce(f32[3,4]{1,0} %x), replica_groups={{0,1}}
+      %b = (f32[10]{0}, bf16[2,2]{1,0}, f32[]) all-reduce(%x, %y, %z), to_apply=%add
+      %c = ((f32[5]{0}), (f32[5]{0})) all-reduce-start(%x)
+      %d = f32[5]{0} all-reduce-done(%c)
+      ROOT %e = u8[1000]{0} all-gather(u8[500]{0} %x), dimensions={0}
+      %f = f32[7]{0} add(%all-reduce.1, %x)
+    """
+    assert communication(program) == {"all-reduce": 48 + 40 + 8 + 4 + 20, "all-gather": 1000}
 
 
 def test_the_step_equals_the_pytorch_reference(reference):

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import signal
-import types
 
 import jax
 import numpy as np
@@ -11,7 +10,7 @@ import pytest
 
 from edmf_jax.errors import UserError
 from edmf_jax.runtime.interrupt import Interrupted
-from edmf_jax.training import state
+from edmf_jax.training import room, state
 from edmf_jax.training import train as train_module
 from edmf_jax.training.checkpoint import Checkpoints
 from edmf_jax.training.device_data import TrainingSet, device_mesh
@@ -19,7 +18,7 @@ from edmf_jax.training.export_run import export_run
 from edmf_jax.training.patches import PatchLayout
 from edmf_jax.training.train import train
 from edmf_jax.weights.store import load_weights
-from tests.helpers.runs import tiny_config
+from tests.helpers.runs import prepare_run, tiny_config
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +73,7 @@ def test_a_checkpoint_of_four_devices_restores_on_fewer(run, data_dir, devices, 
     folder, final, _ = run
     config = tiny_config(data_dir)
     mesh = jax.sharding.Mesh(np.array(jax.devices()[:devices]), (state.DEVICES,))
-    prepared = train_module.prepare_run(config, mesh, "images", lambda line: None)
+    prepared = prepare_run(config, mesh)
     checkpoints = Checkpoints(folder)
     restored = train_module.restore_or_init(prepared, checkpoints, lambda line: None)
     checkpoints.close()
@@ -145,12 +144,13 @@ def test_other_data_is_refused(run, data_dir, monkeypatch):
         train(tiny_config(data_dir, train__epochs=9), run[0], log=lambda line: None)
 
 
-def test_too_large_a_bank_is_refused_before_data_are_read(data_dir, tmp_path):
-    config = tiny_config(data_dir, data__patches=20_000_000, data__patch_px=256, memory__kind="images")
-    message = (r"takes [\d.]+ GB on each of 4 devices.*memory.kind to snapshots, "
-               r"data.patches to less than \d+.*at least \d+ devices")
+def test_too_large_a_bank_is_refused_before_anything_is_computed(data_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(room, "free_host_bytes", lambda: 1e6)
+    monkeypatch.setattr(train_module, "restore_or_init", lambda *arguments: pytest.fail("it went on"))
+    message = r"memory\.kind=images: [\d.]+ GB are needed in the host's memory.*ways out: set memory\.kind to snapshots"
     with pytest.raises(UserError, match=message):
-        train(config, tmp_path / "w")
+        train(tiny_config(data_dir, memory__kind="images"), tmp_path / "w", log=lambda line: None)
+    assert not (tmp_path / "w" / "run.json").exists() and not (tmp_path / "w" / "metrics.jsonl").exists()
 
 
 @pytest.mark.parametrize(("fields", "message"), [
@@ -200,7 +200,7 @@ def test_several_steps_in_one_call_are_the_same_run(run, data_dir, tmp_path, fie
 def test_a_diverged_run_names_step_patches_and_checkpoint_and_saves_nothing_more(data_dir, tmp_path):
     train(tiny_config(data_dir, train__epochs=1), tmp_path, log=lambda line: None)
     checkpoints = Checkpoints(tmp_path, keep_last=2)
-    prepared = train_module.prepare_run(tiny_config(data_dir), device_mesh(), "images", lambda line: None)
+    prepared = prepare_run(tiny_config(data_dir), device_mesh())
     restored = train_module.restore_or_init(prepared, checkpoints, lambda line: None)
     spoiled = dataclasses.replace(restored, params=jax.tree.map(lambda x: x * np.nan, restored.params),
                                   step=jax.numpy.asarray(5, "int32"))
@@ -218,7 +218,7 @@ def test_a_diverged_run_names_step_patches_and_checkpoint_and_saves_nothing_more
 
 def test_a_checkpoint_is_what_was_saved_even_if_the_state_is_overwritten_at_once(run, data_dir, tmp_path):
     config = tiny_config(data_dir)
-    prepared = train_module.prepare_run(config, device_mesh(), "images", lambda line: None)
+    prepared = prepare_run(config, device_mesh())
     reader = Checkpoints(run[0])
     current = train_module.restore_or_init(prepared, reader, lambda line: None)
     reader.close()
@@ -266,7 +266,7 @@ def test_the_rate_can_warm_up_and_decay(data_dir):
     assert sizes[2] > sizes[4] > sizes[6] > sizes[8] == pytest.approx(0, abs=1e-9)
 
 
-def test_snapshots_train_resume_and_are_chosen_if_images_do_not_fit(data_dir, tmp_path, monkeypatch):
+def test_snapshots_train_and_resume(data_dir, tmp_path):
     lines = []
     whole = train(tiny_config(data_dir, memory__kind="snapshots"), tmp_path / "a", log=lines.append)
     train(tiny_config(data_dir, memory__kind="snapshots", train__epochs=2), tmp_path / "b", log=lines.append)
@@ -274,19 +274,17 @@ def test_snapshots_train_resume_and_are_chosen_if_images_do_not_fit(data_dir, tm
     assert np.asarray(whole.bank.epochs).tolist() == [1, 2, 3, -1]
     third = jax.tree.map(lambda x: x[2], whole.bank.params)
     assert_same(third, whole.params)
-    monkeypatch.setattr(train_module, "free_bytes", lambda mesh: 1000.0)
-    train(tiny_config(data_dir, train__epochs=1), tmp_path / "c", log=lines.append)
-    assert any(line.startswith("memory: snapshots") for line in lines)
-    monkeypatch.undo()
-    # It resumes with snapshots, although images fit now.
-    train(tiny_config(data_dir, train__epochs=2), tmp_path / "c", log=lines.append)
-    assert json.loads((tmp_path / "c" / "run.json").read_text())["memory_kind"] == "snapshots"
+    # Left to itself it resumes with snapshots, although images fit.
+    lines.clear()
+    train(tiny_config(data_dir, train__epochs=4), tmp_path / "b", log=lines.append)
+    assert any(line.startswith("memory: snapshots, as this run began") for line in lines)
+    assert json.loads((tmp_path / "b" / "run.json").read_text())["memory_kind"] == "snapshots"
 
 
 def test_a_bank_in_host_memory_trains_resumes_and_equals_the_one_on_the_devices(run, data_dir, tmp_path):
     lines = []
     train(tiny_config(data_dir, memory__kind="host", train__epochs=2), tmp_path, log=lines.append)
-    assert any(line.startswith("memory: host, streamed from the host") for line in lines)
+    assert any(line.startswith("memory: host, as asked for") for line in lines)
     hosted = train(tiny_config(data_dir, memory__kind="host"), tmp_path, log=lines.append)
     assert hosted.bank.images.sharding.memory_kind == "pinned_host"
     assert "going on from step 8 of 12" in lines
@@ -298,24 +296,6 @@ def test_a_bank_in_host_memory_trains_resumes_and_equals_the_one_on_the_devices(
     assert on_devices.bank.images.sharding.memory_kind == "device" and int(on_devices.step) == 16
     with pytest.raises(UserError, match=r"memory\.kind=snapshots: this run began with images"):
         train(tiny_config(data_dir, memory__kind="snapshots"), tmp_path, log=lines.append)
-
-
-def test_auto_chooses_the_host_if_an_accelerator_is_too_small(data_dir, monkeypatch):
-    config, mesh = tiny_config(data_dir), device_mesh()
-    layout = PatchLayout(config.data.patches, config.data.logical_shards, config.train.batch)
-    monkeypatch.setattr(train_module, "free_bytes", lambda mesh: 1000.0)
-
-    class Accelerators:
-        size = mesh.size
-        local_devices = [types.SimpleNamespace(platform="gpu")] * mesh.size
-
-    kind, reason = train_module.choose_memory_kind(config, layout, Accelerators, None)
-    assert kind == "host" and "streamed from the host" in reason
-    monkeypatch.setattr(train_module, "free_host_bytes", lambda mesh: 1000.0)
-    assert train_module.choose_memory_kind(config, layout, Accelerators, None)[0] == "snapshots"
-    config.memory.kind = "host"
-    with pytest.raises(UserError, match=r"0\.0 GB on the host: set memory\.kind to snapshots"):
-        train_module.choose_memory_kind(config, layout, Accelerators, None)
 
 
 def test_state_is_one_record(run):

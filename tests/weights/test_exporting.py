@@ -148,10 +148,10 @@ def test_older_exports_are_replaced_and_other_files_are_not(tmp_path, tiny_files
     pytest.importorskip("onnx")
     target, other = tmp_path / "m", random_weights(2)
     for format in ("stablehlo", "onnx", "onnx"):
-        save_model(target, other, format=format)
+        save_model(target, other, format=format, force=True)
     whole = target.read_bytes()
     with tiny_files(100), pytest.raises(UserError, match=r"m: cannot be written \(File too large\)"):
-        save_model(target, WEIGHTS, format="onnx")
+        save_model(target, WEIGHTS, format="onnx", force=True)
     assert target.read_bytes() == whole and os.listdir(tmp_path) == ["m"]
     (tmp_path / "notes.txt").write_text("mine")
     for name, words, error in (("notes.txt", "not a model that `edmf export` wrote", UserError),
@@ -192,7 +192,7 @@ def folder(tmp_path):
     save_weights(tmp_path / "w", weights.params, weights.config, provenance=weights.provenance)
     config = tiny_config(tmp_path, model__width=2)
     (tmp_path / "r").mkdir()
-    write_run(tmp_path / "r", config, "fingerprint", "bank")
+    write_run(tmp_path / "r", config, "fingerprint", "pixels", "images")
     checkpoints = Checkpoints(tmp_path / "r", keep_last=1)
     params = jax.tree.map(jnp.asarray, weights.params)
     checkpoints.save(5, TrainState(step=jnp.int32(5), params=params, opt_state=(), bank=jnp.zeros(1)))

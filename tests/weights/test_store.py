@@ -265,7 +265,7 @@ def test_full_disk_leaves_nothing_new_and_the_old_weights_whole(params, tmp_path
     assert os.listdir(tmp_path) == []
     save_weights(target, params, CONFIG, format=format)
     with tiny_files(1000), pytest.raises(UserError):
-        save_weights(target, jax.tree.map(lambda x: 2 * x, params), CONFIG, format=format)
+        save_weights(target, jax.tree.map(lambda x: 2 * x, params), CONFIG, format=format, force=True)
     jax.tree.map(np.testing.assert_array_equal, load_weights(target).params, params)
     assert os.listdir(tmp_path) == ["w"]
     assert capfd.readouterr().err == ""
@@ -274,7 +274,7 @@ def test_full_disk_leaves_nothing_new_and_the_old_weights_whole(params, tmp_path
 def test_older_weights_are_replaced_and_other_folders_are_not(params, tmp_path):
     target = tmp_path / "w"
     for format in (*WEIGHTS_FORMATS, "numpy"):
-        save_weights(target, params, CONFIG, format=format)
+        save_weights(target, params, CONFIG, format=format, force=True)
     assert sorted(os.listdir(target)) == ["config.json", "params.npz"] and os.listdir(tmp_path) == ["w"]
     (target / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match=r"something else than weights \(notes.txt\)"):

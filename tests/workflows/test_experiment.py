@@ -2,11 +2,13 @@
 
 import csv
 import json
+import os
 
 import pytest
 
 from edmf_jax.errors import UserError
 from edmf_jax.evaluation.methods import _split_label
+from edmf_jax.runtime.lock import exclusive
 from edmf_jax.workflows import experiment
 from edmf_jax.workflows.experiment import Arm, run_experiment
 from tests.helpers.runs import tiny_config
@@ -95,6 +97,16 @@ def test_a_budget_sets_the_number_of_patches_the_same_for_all(arms, data_dir, tm
     assert json.loads((tmp_path / "w" / "experiment.json").read_text())["patches"] == 300
     with pytest.raises(UserError, match=r"--budget=0.0001: an epoch of one step takes longer"):
         run_experiment("table3", config, tmp_path / "v", budget_minutes=1e-4, log=lambda line: None)
+
+
+def test_a_second_process_is_told_and_a_foreign_table_is_kept(arms, data_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(experiment, "train", pytest.fail)
+    with exclusive(tmp_path), pytest.raises(UserError, match=f"in use by process {os.getpid()} on .* since "):
+        run_experiment("table3", tiny(data_dir), tmp_path)
+    (tmp_path / "table.csv").write_text("mine")
+    with pytest.raises(UserError, match=r"table\.csv is already there, of no experiment in this folder"):
+        run_experiment("table3", tiny(data_dir), tmp_path)
+    assert (tmp_path / "table.csv").read_text() == "mine"
 
 
 def test_mistakes_are_named(data_dir, tmp_path):

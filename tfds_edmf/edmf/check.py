@@ -5,15 +5,15 @@ import hashlib
 import os
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 
 from tfds_edmf.edmf.locate import SOURCE_FOLDERS
+from tfds_edmf.jpeg_header import jpeg_size
 from tfds_edmf.sources import READ_ERRORS, Source, shorten
 
 NAMES_SHOWN = 20  # names per kind of problem in a message; the others are counted
 _MANIFEST_LINE = re.compile(r"([0-9a-f]{64}) [ *](Source_([AB])/bg-\3-([0-9]+)\.jpg)")
-# Markers of JPEG frame headers: 0xC0…0xCF without the three other segments in that range (DHT, JPG, DAC).
-_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_NUMBER = re.compile(r"bg-[AB]-([0-9]+)\.jpg")
 
 
 def file_name(source: str, number: int) -> str:
@@ -67,14 +67,18 @@ class FilesReport:
         """Whether the copy is exactly as published."""
         return not (self.missing or self.damaged or self.extra or self.mismatched)
 
-    def describe(self) -> str:
-        """The problems, one line for each kind."""
+    def describe(self, pairs: Container[int] | None = None) -> str:
+        """The problems, one line for each kind; only those of `pairs` (numbers) if they are given."""
         kinds = {
             "missing": self.missing,
             "damaged": self.damaged,
             "extra (not published)": self.extra,
             "sources of different size": self.mismatched,
         }
+        if pairs is not None:
+            numbers = {name: _NUMBER.search(name) for names in kinds.values() for name in names}
+            kinds = {kind: [name for name in names if (found := numbers[name]) and int(found[1]) in pairs]
+                     for kind, names in kinds.items()}
         return "\n".join(f"  {kind} ({len(names):,}): {shorten(names, NAMES_SHOWN)}"
                          for kind, names in kinds.items() if names)
 
@@ -111,23 +115,6 @@ def check_files(source: Source, manifest: Mapping[str, str]) -> FilesReport:
         extra=tuple(name for name in present if name not in manifest),
         mismatched=tuple(mismatched.values()),
     )
-
-
-def jpeg_size(data: bytes) -> tuple[int, int] | None:
-    """(height, width) [px] from a JPEG file's frame header, without decoding; None if it has no such header."""
-    position = 2
-    if data[:position] != b"\xff\xd8":
-        return None
-    while position + 9 <= len(data) and data[position] == 0xFF:
-        marker = data[position + 1]
-        if marker == 0xFF:  # padding between segments
-            position += 1
-        elif marker in _FRAME_MARKERS:
-            height, width = data[position + 5 : position + 7], data[position + 7 : position + 9]
-            return int.from_bytes(height), int.from_bytes(width)
-        else:
-            position += 2 + int.from_bytes(data[position + 2 : position + 4])
-    return None
 
 
 def _mismatch(number: int, sizes: Mapping[str, tuple[int, int]]) -> str:

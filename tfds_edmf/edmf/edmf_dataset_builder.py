@@ -12,8 +12,9 @@ from absl import logging
 
 from tfds_edmf.edmf import check as check_lib
 from tfds_edmf.edmf import locate
-from tfds_edmf.partial import WarnsIfPartial, allow_missing_from_environment
-from tfds_edmf.sources import SourceError
+from tfds_edmf.exclusive import BuildsAlone
+from tfds_edmf.partial import MayBePartial, allow_missing_from_environment, stored_splits
+from tfds_edmf.sources import SourceError, ranges
 
 _FIRST_HALF, _SECOND_HALF = range(1, 501), range(501, 1001)  # published numbers
 
@@ -26,7 +27,7 @@ class SplitConfig(tfds.core.BuilderConfig):
     test: range = range(0)
 
 
-class Builder(WarnsIfPartial, tfds.core.GeneratorBasedBuilder):
+class Builder(BuildsAlone, MayBePartial, tfds.core.GeneratorBasedBuilder):
     """950 pairs of photographs, focused on different depths, many exposed differently.
 
     **Two configs**, because the paper contradicts its own data. Its text says that the first 500
@@ -51,6 +52,7 @@ class Builder(WarnsIfPartial, tfds.core.GeneratorBasedBuilder):
       file is checked against the manifest.
     - `allow_missing`: accept an incomplete copy, use its whole pairs and log a warning. None: the
       variable EDMF_ALLOW_MISSING decides.
+    - `needed_split`: accept a copy that is incomplete elsewhere than in this split ("test", "train[:90%]").
     """
 
     title, noun = "EDMF", "pairs"
@@ -84,23 +86,32 @@ class Builder(WarnsIfPartial, tfds.core.GeneratorBasedBuilder):
         *,
         source: str | os.PathLike | None = None,
         allow_missing: bool | None = None,
+        needed_split: str | None = None,
         **kwargs,
     ):
         self._source = source
+        self._needed_split = needed_split
         if allow_missing is None:
             allow_missing = allow_missing_from_environment()
         self.allow_missing = allow_missing
         super().__init__(**kwargs)
         # TFDS recreates the builder in another process from this state.
-        self._original_state |= {"source": source, "allow_missing": allow_missing}
+        self._original_state |= {"source": source, "allow_missing": allow_missing, "needed_split": needed_split}
 
     @property
-    def left_out(self) -> dict[str, int]:
-        """Split → number of published pairs that the prepared data lacks; {} if none, or if nothing is prepared."""
-        published = self.info.metadata.get("published_pairs", {})
-        prepared = {name: split.num_examples for name, split in self.info.splits.items()}
-        lacking = {name: count - prepared.get(name, 0) for name, count in published.items()}
-        return {name: count for name, count in lacking.items() if count}
+    def left_out_pairs(self) -> dict[str, list[int]]:
+        """Split → published pairs that the prepared data lacks; {} if nothing is prepared."""
+        left_out = self.info.metadata.get("left_out_pairs", [])
+        return {name: [n for n in left_out if n in numbers] for name, numbers in self._splits.items()}
+
+    def describe_left_out(self, split: str) -> str:
+        """For example: 90 of 450 train pairs: 501, 503…507."""
+        lacking, published = self.left_out_pairs[split], self.info.metadata["published_pairs"][split]
+        return f"{len(lacking)} of {published} {split} pairs: {ranges(lacking)}"
+
+    @property
+    def _splits(self) -> dict[str, range]:
+        return {"train": self.builder_config.train, "test": self.builder_config.test}
 
     @property
     def prepared_from(self) -> str | None:
@@ -112,7 +123,7 @@ class Builder(WarnsIfPartial, tfds.core.GeneratorBasedBuilder):
         """The copy that `source` leads to, None without `source`.
 
         Raises:
-          FileNotFoundError, SourceError: it leads to none, or to several.
+          SourceError: it leads to none, or to several.
         """
         return str(locate.resolve(self._source, "source")) if self._source else None
 
@@ -138,9 +149,8 @@ class Builder(WarnsIfPartial, tfds.core.GeneratorBasedBuilder):
         found = locate.find(self._source, dl_manager)
         with locate.open_copy(found.root) as reader:
             report = check_lib.check_files(reader, check_lib.read_manifest(self.MANIFEST))
-        splits = {"train": self.builder_config.train, "test": self.builder_config.test}
-        whole = {name: [n for n in report.whole if n in ids] for name, ids in splits.items()}
-        published = {name: sum(n in ids for n in report.published) for name, ids in splits.items()}
+        whole = {name: [n for n in report.whole if n in ids] for name, ids in self._splits.items()}
+        published = {name: sum(n in ids for n in report.published) for name, ids in self._splits.items()}
         self._check_completeness(report, found.origin, whole, published)
         self.info.metadata.update(
             source=found.origin,
@@ -151,7 +161,9 @@ class Builder(WarnsIfPartial, tfds.core.GeneratorBasedBuilder):
         return {name: self._generate_examples(found.root, ids) for name, ids in whole.items() if ids}
 
     def _check_completeness(self, report: check_lib.FilesReport, origin: str, whole: dict, published: dict) -> None:
-        """Accepts a clean copy; of any other, raises, or with `allow_missing` logs what is used.
+        """Accepts a clean copy, and one that has all pairs of the needed split.
+
+        Of any other it raises, or with `allow_missing` logs what is used.
 
         Args:
           report: of `check_files`.
@@ -162,7 +174,12 @@ class Builder(WarnsIfPartial, tfds.core.GeneratorBasedBuilder):
         if report.clean:
             return
         counts = ", ".join(f"{name} {len(whole[name])} of {published[name]}" for name in whole)
-        summary = f"{origin} isn't EDMF as published:\n{report.describe()}\n"
+        needed = stored_splits(self._needed_split, whole)
+        if self._needed_split and all(len(whole[name]) == published[name] for name in needed):
+            logging.info("%s isn't EDMF as published (%s), but split %s is", origin, counts, self._needed_split)
+            return
+        numbers = {n for name in needed for n in self._splits[name]} if self._needed_split else None
+        summary = f"{origin} isn't EDMF as published:\n{report.describe(numbers)}\n"
         if not report.whole:
             raise SourceError(
                 f"{summary}It has no whole pair: complete it, or name another copy (--source or EDMF_DIR)"

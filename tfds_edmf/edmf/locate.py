@@ -4,11 +4,12 @@ import contextlib
 import os
 import pathlib
 import re
+import shutil
 import threading
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from tfds_edmf.sources import Source, SourceError, ZipSource, manual_dir, open_source
+from tfds_edmf.sources import MissingSourceError, Source, SourceError, ZipSource, manual_dir, open_source
 
 COMMIT = "6a2585e9d14f86392a42dc73ef5962306f23c6b0"
 HOMEPAGE = "https://github.com/stywmy/EDMF"
@@ -30,7 +31,7 @@ def find(source: str | os.PathLike | None, dl_manager) -> Found:
     """The user's copy (`source`, then EDMF_DIR), else one in manual_dir, else the pinned commit's archive, downloaded.
 
     Raises:
-      FileNotFoundError: no copy was found, and the archive cannot be downloaded.
+      MissingSourceError: no copy was found, and the archive cannot be downloaded.
       SourceError: several copies were found in one place.
     """
     for value, argument in ((source, "source"), (os.environ.get("EDMF_DIR"), "EDMF_DIR")):
@@ -43,11 +44,14 @@ def find(source: str | os.PathLike | None, dl_manager) -> Found:
         root = resolve(folder, "manual_dir")
         return Found(root, str(root))
     if not _already_downloaded(dl_manager) and (reason := unreachable(ARCHIVE_URL)):
-        raise FileNotFoundError(_not_found(reason))
+        raise MissingSourceError(_not_found(reason))
+    # Only builds of EDMF download into this folder, and the one that runs holds their lock: these are of killed ones.
+    for left in pathlib.Path(dl_manager.download_dir).glob("edmf/*.tmp.*"):
+        shutil.rmtree(left, ignore_errors=True)
     try:
         return Found(pathlib.Path(dl_manager.download(ARCHIVE_URL)), ARCHIVE_URL)
     except Exception as error:  # requests, urllib3 and TFDS have no common base class
-        raise FileNotFoundError(_not_found(f"{type(error).__name__}: {error}")) from error
+        raise MissingSourceError(_not_found(f"{type(error).__name__}: {error}")) from error
 
 
 def resolve(path: str | os.PathLike, argument: str) -> pathlib.Path:
@@ -60,19 +64,19 @@ def resolve(path: str | os.PathLike, argument: str) -> pathlib.Path:
       argument: what the user set, for the error message.
 
     Raises:
-      FileNotFoundError: `path` does not exist or leads to no copy.
+      MissingSourceError: `path` does not exist or leads to no copy.
       SourceError: it leads to several copies.
     """
     path = pathlib.Path(path).expanduser().resolve()
     if path.is_file():
         return path
     if not path.is_dir():
-        raise FileNotFoundError(
+        raise MissingSourceError(
             f"{argument}={str(path)!r} doesn't exist: name the folder with Source_A/ and Source_B/, or the ZIP archive"
         )
     found = search(path)
     if not found:
-        raise FileNotFoundError(
+        raise MissingSourceError(
             f"{argument}={str(path)!r} holds no Source_A/ and Source_B/ (looked there, one "
             "folder down, in */EDMF, and for EDMF*.zip)"
         )

@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from tfds_edmf.edmf_synthetic.pair import make_pair
+from tfds_edmf.exclusive import BuildsAlone
 
 # Mostly portrait, like EDMF; some odd heights and widths; few sizes, because each may cost the
 # user a compilation.
@@ -35,7 +36,7 @@ class RenderConfig(tfds.core.BuilderConfig):
     test_pairs: int = 16
 
 
-class Builder(tfds.core.GeneratorBasedBuilder):
+class Builder(BuildsAlone, tfds.core.GeneratorBasedBuilder):
     """`edmf_synthetic`: scenes of layers, two shots of each, and the ground truth.
 
     **How a pair is made.** A scene is a list of flat layers from back to front: a wall, a hedge, a

@@ -13,12 +13,13 @@ import numpy as np
 import tensorflow_datasets as tfds
 from absl import logging
 
-from tfds_edmf.folders.check import SetsReport, check_sets
+from tfds_edmf.exclusive import BuildsAlone
+from tfds_edmf.folders.check import NAMES_SHOWN, SetsReport, check_sets
 from tfds_edmf.folders.layout import FEATURES, SHOTS, FolderLayout, PictureSet
 from tfds_edmf.folders.locate import find_sets, fingerprint, in_manual_dir, open_copy, resolve
 from tfds_edmf.folders.pictures import to_stored
-from tfds_edmf.partial import WarnsIfPartial, allow_missing_from_environment
-from tfds_edmf.sources import SourceError
+from tfds_edmf.partial import MayBePartial, allow_missing_from_environment
+from tfds_edmf.sources import MissingSourceError, SourceError, shorten
 
 _DOCS = {
     "source_a": "first shot",
@@ -35,7 +36,7 @@ class FolderConfig(tfds.core.BuilderConfig):
     layout: FolderLayout
 
 
-class FolderBuilder(WarnsIfPartial, tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class FolderBuilder(BuildsAlone, MayBePartial, tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """Base class; a data set adds a docstring, the layouts of its configs, its homepage and its citation.
 
     **Arguments**, in TFDS's form `tfds.load("lytro", builder_kwargs={"source": …, "allow_missing": True})`:
@@ -45,6 +46,7 @@ class FolderBuilder(WarnsIfPartial, tfds.core.GeneratorBasedBuilder, skip_regist
       once to check it.
     - `allow_missing`: accept an incomplete copy, use its whole pairs and log a warning. None: the
       variable EDMF_ALLOW_MISSING decides.
+    - `needed_split`: accept a copy that is incomplete elsewhere than in this split.
 
     **Features**, in one split, `test`, in numeric order:
 
@@ -62,13 +64,15 @@ class FolderBuilder(WarnsIfPartial, tfds.core.GeneratorBasedBuilder, skip_regist
     CITATION = ""
     LICENSE = "Terms unknown: ask the authors before anything but private study."
 
-    def __init__(self, *, source: str | os.PathLike | None = None, allow_missing: bool | None = None, **kwargs):
+    def __init__(self, *, source: str | os.PathLike | None = None, allow_missing: bool | None = None,
+                 needed_split: str | None = None, **kwargs):
         self._source = source
+        self._needed_split = needed_split
         self.allow_missing = allow_missing_from_environment() if allow_missing is None else allow_missing
         with _no_warning_about_custom_config():
             super().__init__(**kwargs)
         # TFDS recreates the builder in another process from this state.
-        self._original_state |= {"source": source, "allow_missing": self.allow_missing}
+        self._original_state |= {"source": source, "allow_missing": self.allow_missing, "needed_split": needed_split}
 
     @property
     def layout(self) -> FolderLayout:
@@ -86,10 +90,16 @@ class FolderBuilder(WarnsIfPartial, tfds.core.GeneratorBasedBuilder, skip_regist
         return self.layout.noun
 
     @property
-    def left_out(self) -> dict[str, int]:
-        """Split → number of pairs that the prepared data lacks; {} if none, or if nothing is prepared."""
-        lacking = self.info.metadata.get("left_out_pairs", 0)
-        return {"test": lacking} if lacking else {}
+    def left_out_pairs(self) -> dict[str, list[str]]:
+        """Split → names of the pairs that the prepared data lacks; {} if nothing is prepared."""
+        metadata = self.info.metadata
+        # Data prepared before 26 November 2026 know only how many.
+        return {"test": metadata.get("left_out_names", ["?"] * metadata.get("left_out_pairs", 0))}
+
+    def describe_left_out(self, split: str) -> str:
+        """For example: 3 test pairs: 02, 07, 13."""
+        lacking = self.left_out_pairs[split]
+        return f"{len(lacking)} {split} {self.noun}: {shorten(lacking, NAMES_SHOWN)}"
 
     @property
     def prepared_from(self) -> str | None:
@@ -101,7 +111,7 @@ class FolderBuilder(WarnsIfPartial, tfds.core.GeneratorBasedBuilder, skip_regist
         """The absolute path of `source`, None without `source`.
 
         Raises:
-          FileNotFoundError: it does not exist.
+          SourceError: it does not exist.
         """
         return str(resolve(self._source, self.layout)) if self._source else None
 
@@ -149,24 +159,33 @@ class FolderBuilder(WarnsIfPartial, tfds.core.GeneratorBasedBuilder, skip_regist
                 source=str(root),
                 fingerprint=fingerprint(reader, sets),
                 left_out_pairs=report.expected - len(report.whole),
+                left_out_names=self._left_out_names(report),
             )
         return {"test": self._generate_examples(root, report)}
 
+    def _left_out_names(self, report: SetsReport) -> list[str]:
+        whole = {picture_set.key for picture_set in report.whole}
+        incomplete = [s.name for s in report.sets if s.key not in whole and self.layout.is_published(s.key)]
+        return incomplete + [str(number) for number in report.absent]
+
     def _find(self, dl_manager) -> pathlib.Path:
-        """The folder or archive to read; raises FileNotFoundError if there is none."""
+        """The folder or archive to read; raises SourceError if there is none."""
         if self._source:
             return resolve(self._source, self.layout)
         if root := in_manual_dir(dl_manager, self.name):
             return root
-        raise FileNotFoundError(
+        raise MissingSourceError(
             f"{self.layout.title} isn't downloaded by this package: fetch it ({self.HOMEPAGE}) and name the folder or "
             f"ZIP archive with `edmf data build {self.name} --source PATH`, or put it into TFDS's manual_dir "
             f"(DATA_DIR/downloads/manual) as {self.name}/ or {self.name}.zip"
         )
 
     def _check_completeness(self, report: SetsReport, root: pathlib.Path) -> None:
-        """Accepts a complete copy; of any other, raises, or with `allow_missing` logs what is used."""
-        if report.clean:
+        """Accepts a complete copy; of any other, raises, or with `allow_missing` logs what is used.
+
+        Whoever needs a split, not the whole copy, is not disturbed by files that were not published.
+        """
+        if report.clean or (self._needed_split and len(report.whole) == report.expected):
             return
         summary = f"{root} isn't a whole copy of {self.layout.title}: {report.describe()}."
         if not report.whole:

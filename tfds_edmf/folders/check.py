@@ -1,11 +1,10 @@
 """Checks a copy: every picture can be decoded, every set is complete and of one size."""
 
 import dataclasses
-from collections.abc import Iterable
 
 from tfds_edmf.folders.layout import FolderLayout, PictureSet
 from tfds_edmf.folders.pictures import PictureError, decoded_size, to_stored
-from tfds_edmf.sources import READ_ERRORS, Source, shorten
+from tfds_edmf.sources import READ_ERRORS, Source, ranges, shorten
 
 NAMES_SHOWN = 10  # names per kind of problem in a message; the others are counted
 
@@ -101,14 +100,3 @@ def _completeness(layout: FolderLayout, picture_set: PictureSet, sets: list[Pict
     if layout.shots and len(slots) >= layout.shots.stop:
         too_many.append(f"{picture_set.key} has {len(slots)} shots, not {' or '.join(map(str, layout.shots))}")
     return missing, too_many + [" / ".join(names) for names in picture_set.files.values() if len(names) > 1]
-
-
-def ranges(numbers: Iterable[int]) -> str:
-    """Ascending numbers as "3, 7…9", shortened after NAMES_SHOWN ranges."""
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][1] + 1:
-            runs[-1][1] = number
-        else:
-            runs.append([number, number])
-    return shorten([str(first) if first == last else f"{first}…{last}" for first, last in runs], NAMES_SHOWN)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 from tfds_edmf.folders.patterns import Key, Pattern
+from tfds_edmf.sources import SourceError
 
 SHOTS = "shots"
 """The role of a pattern with `{shot}`: its files are sets of several shots, not pairs."""
@@ -55,11 +56,11 @@ class FolderLayout:
     def __post_init__(self):
         roles = set(self.patterns)
         if roles != {SHOTS} and not {"a", "b"} <= roles <= set(FEATURES):
-            raise ValueError(f"patterns={dict(self.patterns)!r}: give a and b, and optionally truth and mask")
+            raise SourceError(f"patterns={dict(self.patterns)!r}: give a and b, and optionally truth and mask")
         for role, pattern in self.compiled.items():
             same = next((r for r in self.patterns if r != role and self.compiled[r].text == pattern.text), None)
             if same:
-                raise ValueError(f"patterns {role} and {same} are both {pattern.text!r}: no file can be both")
+                raise SourceError(f"patterns {role} and {same} are both {pattern.text!r}: no file can be both")
 
     @functools.cached_property
     def compiled(self) -> dict[str, Pattern]:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 
 from tfds_edmf.folders.layout import FolderLayout, PictureSet
-from tfds_edmf.sources import Source, SourceError, manual_dir, open_source
+from tfds_edmf.sources import MissingSourceError, Source, SourceError, manual_dir, open_source
 
 LEVELS_BELOW = 2  # the data set may lie this many folders below the one that the user named
 
@@ -22,11 +22,11 @@ def resolve(path: str | os.PathLike, layout: FolderLayout) -> pathlib.Path:
     """The absolute path of the folder or archive that the user named.
 
     Raises:
-      FileNotFoundError: it does not exist.
+      MissingSourceError: it does not exist.
     """
     found = pathlib.Path(path).expanduser().resolve()
     if not found.exists():
-        raise FileNotFoundError(
+        raise MissingSourceError(
             f"source={str(path)!r} doesn't exist: name the folder of {layout.title}, or its ZIP archive"
         )
     return found

@@ -13,6 +13,8 @@ Each may appear more than once. Upper and lower case are not distinguished.
 import re
 from typing import NamedTuple
 
+from tfds_edmf.sources import SourceError
+
 _PIECE = re.compile(r"\{(?:(?P<factor>\d+)\*)?(?P<field>n|id|shot)(?P<shift>[+-]\d+)?\}|(?P<any>[*?])")
 _FIELDS = {"n": r"\d+", "id": r"[^/]+", "shot": r"\d+|[A-Za-z]"}
 
@@ -60,7 +62,7 @@ class Pattern:
           role: which picture it describes ("a", "truth", …), for error messages.
 
         Raises:
-          ValueError: the pattern has a mistake.
+          SourceError: the pattern has a mistake.
         """
         self.text = text.replace("\\", "/").removeprefix("./")
         self._places: list[_Place] = []
@@ -82,9 +84,9 @@ class Pattern:
         return f"(?P<{place.group}>{_FIELDS[place.field]})"
 
     def _check(self, given: str, role: str) -> None:
-        """Raises ValueError if the pattern has a mistake; `given` is its text as the user wrote it."""
+        """Raises SourceError if the pattern has a mistake; `given` is its text as the user wrote it."""
         def refuse(reason: str) -> None:
-            raise ValueError(f"pattern {role}={given!r} {reason}")
+            raise SourceError(f"pattern {role}={given!r} {reason}")
 
         if left := re.search(r"[{}]", _PIECE.sub("", self.text)):
             refuse(f"has a {left[0]!r} that belongs to none of {{n}}, {{2*n-1}}, {{id}}, {{shot}}")

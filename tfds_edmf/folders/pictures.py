@@ -1,13 +1,18 @@
 """What a data set stores of an image file: JPEG and PNG unchanged, anything else as PNG."""
 
 import contextlib
+import threading
 from collections.abc import Iterator
 
 import cv2
 import numpy as np
 
+from tfds_edmf.jpeg_header import jpeg_size
+
 _JPEG, _PNG = b"\xff\xd8", b"\x89PNG\r\n\x1a\n"
 _PNG_BIT_DEPTH_AT = 24  # byte offset; the format requires the header chunk to come first
+# DEFLATE reaches 1 : 1032 at most.  Pictures smaller than the first number are decoded whatever their file's size.
+_HARMLESS_BYTES, _MAX_COMPRESSION = 64e6, 1300
 _EXIF_WITHIN = 1 << 16  # bytes; the EXIF segment comes early in the file
 
 
@@ -27,6 +32,7 @@ def to_stored(data: bytes) -> bytes:
     """
     if not data:
         raise PictureError("empty")
+    _check_claimed_size(data)
     if data.startswith(_PNG):
         if data[_PNG_BIT_DEPTH_AT : _PNG_BIT_DEPTH_AT + 1] == b"\x10":
             raise PictureError("16 bits per channel; convert it to 8")
@@ -34,6 +40,16 @@ def to_stored(data: bytes) -> bytes:
     if data.startswith(_JPEG):
         return _upright(data) if b"Exif\0" in data[:_EXIF_WITHIN] else data
     return _to_png(_decode(data, cv2.IMREAD_UNCHANGED))
+
+
+def _check_claimed_size(data: bytes) -> None:
+    """Raises PictureError if a small PNG or JPEG claims a huge picture, before memory is allocated for it."""
+    height, width = jpeg_size(data) or (0, 0)
+    if data.startswith(_PNG) and len(data) >= _PNG_BIT_DEPTH_AT:
+        width, height = (int.from_bytes(data[at : at + 4]) for at in (16, 20))
+    claimed = 3 * height * width
+    if claimed > _HARMLESS_BYTES and claimed > _MAX_COMPRESSION * len(data):
+        raise PictureError(f"it claims {width}×{height} px, which {len(data):,} bytes cannot hold")
 
 
 def decoded_size(stored: bytes) -> tuple[int, int]:
@@ -76,11 +92,27 @@ def _decode(data: bytes, flags: int) -> np.ndarray:
     return pixels
 
 
+class _Quiet:
+    """How many threads want OpenCV silent, and the level before."""
+
+    lock, users, level = threading.Lock(), 0, 0
+
+
+_quiet = _Quiet()
+
+
 @contextlib.contextmanager
 def _quiet_opencv() -> Iterator[None]:
     """Keeps OpenCV from printing decoding errors to stderr; the user gets one line from us instead."""
-    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    # OpenCV has one level for all threads: the first to enter silences it, the last to leave restores it.
+    with _quiet.lock:
+        if not _quiet.users:
+            _quiet.level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+        _quiet.users += 1
     try:
         yield
     finally:
-        cv2.utils.logging.setLogLevel(level)
+        with _quiet.lock:
+            _quiet.users -= 1
+            if not _quiet.users:
+                cv2.utils.logging.setLogLevel(_quiet.level)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from tfds_edmf.folders.builder import FolderBuilder, FolderConfig, digest
 from tfds_edmf.folders.layout import FolderLayout
+from tfds_edmf.sources import SourceError
 
 
 class Builder(FolderBuilder):
@@ -32,12 +33,12 @@ class Builder(FolderBuilder):
         **kwargs,
     ):
         if not source or not patterns:
-            raise ValueError(
+            raise SourceError(
                 f"image_pairs needs source and patterns, got source={source!r} and patterns={patterns!r}: for example "
                 "--source DIR --pattern-a 'A/{id}.jpg' --pattern-b 'B/{id}.jpg'"
             )
         if config is not None:
-            raise ValueError(f"config={config!r}: image_pairs names its config itself; leave it out")
+            raise SourceError(f"config={config!r}: image_pairs names its config itself; leave it out")
         patterns = {role: text for role, text in patterns.items() if text}
         folder = pathlib.Path(source).expanduser().resolve()
         name = re.sub(r"\W+", "_", folder.stem, flags=re.ASCII).strip("_")[:40] or "pairs"

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from tfds_edmf.folders.builder import FolderBuilder, FolderConfig, digest
 from tfds_edmf.folders.layout import FolderLayout
+from tfds_edmf.sources import SourceError
 
 
 class Builder(FolderBuilder):
@@ -52,7 +53,7 @@ class Builder(FolderBuilder):
         given_config = config
         if patterns:
             if config not in (None, "pairs"):
-                raise ValueError(f"config={config!r}: with patterns, road_mf names its config itself; leave it out")
+                raise SourceError(f"config={config!r}: with patterns, road_mf names its config itself; leave it out")
             patterns = {role: text for role, text in patterns.items() if text}
             name = f"pairs-{digest(sorted(patterns.items()))}"
             config = FolderConfig(name=name, layout=FolderLayout("Road-MF", patterns))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 import cv2
 import numpy as np
 
+from edmf_jax.fusion.pixels import shrink_back
 from edmf_jax.fusion.stack import shots as shots_
 from edmf_jax.fusion.stack.options import PhotoOptions
 from edmf_jax.fusion.stack.shots import Shot
@@ -45,19 +46,31 @@ def align_photos(shots: Sequence[Shot], names: Sequence[str] | None = None, *, o
     options.check()
     names = shots_.checked_names(shots, names)
     report = progress or (lambda what, share: None)
-    as_given = shots_.as_array(shots[0])
-    reference, layout = shots_.read(as_given, names[0]), as_given.ndim
+    as_given = shots_.as_masked(shots[0])
+    white, layout = shots_.find_white(shots, as_given), as_given.image.ndim
+    reference, mask = shots_.read_masked(as_given, names[0], white)
     small = reduced_copy(reference)
     report(f"registering {names[0]}", 0.0)
-    yield 0, as_given, np.ones(reference.shape[:2], bool), None
+    if mask is None:
+        yield 0, as_given.image, np.ones(reference.shape[:2], bool), None
+    else:
+        yield 0, _without_holes(as_given.image, mask), mask, None
     for number in range(1, len(shots)):
         report(f"registering {names[number]}", number / len(shots))
-        moving = shots_.read(shots[number], names[number])
+        moving, mask = shots_.read_masked(shots[number], names[number], white)
         shots_.check_compatible(moving, names[number], reference.shape, names[0], options.align == "none")
         registration = register_shot(small, reference.shape, moving, (names[0], names[number]), options)
-        image, valid = warp_to_reference(moving, registration, reference.shape)
+        image, valid = warp_to_reference(moving, registration, reference.shape, mask)
+        if white is not None and image.dtype == np.uint16:
+            image = shrink_back(image, white)
+        image = image if mask is None else _without_holes(image, valid)
         yield number, image if layout == 3 else image[..., 0], valid, registration
     report("registered", 1.0)
+
+
+def _without_holes(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """A copy that is 0 where `mask` is False."""
+    return image * mask.reshape(mask.shape + (1,) * (image.ndim - 2))
 
 
 def reduced_copy(image: np.ndarray, most_px: float = REGISTER_PX) -> np.ndarray:
@@ -101,17 +114,23 @@ def register_shot(small: np.ndarray, shape: tuple[int, ...], moving: np.ndarray,
                                targets=at_full_size(found.targets, to_full))
 
 
-def warp_to_reference(moving: np.ndarray, registration: Registration | None, shape: tuple[int, ...]
-                      ) -> tuple[np.ndarray, np.ndarray]:
+def warp_to_reference(moving: np.ndarray, registration: Registration | None, shape: tuple[int, ...],
+                      mask: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """`registration.warp` of `[h, w, C]` in strips of the result.
 
+    Args:
+      moving: the shot, without holes.
+      registration: None: the shot is in the reference's frame.
+      shape: of the reference.
+      mask: bool `[h, w]`, which pixels the shot has; None: all.
+
     Returns:
-      The warped picture `[H, W, C]` of height and width `shape[:2]`, 0 where the shot has no pixels; and where it has
-      some, bool `[H, W]`.  Without a registration the picture itself and True everywhere.
+      The warped picture `[H, W, C]` of height and width `shape[:2]`, 0 outside the shot; and where the shot has pixels,
+      bool `[H, W]`.
     """
     height, width = shape[:2]
     if registration is None:
-        return moving, np.ones((height, width), bool)
+        return moving, np.ones((height, width), bool) if mask is None else mask
     image, valid = np.empty((height, width, moving.shape[2]), moving.dtype), np.empty((height, width), bool)
     source = shots_.squeeze_gray(moving)
     for top in range(0, height, _STRIP_PX):
@@ -119,4 +138,7 @@ def warp_to_reference(moving: np.ndarray, registration: Registration | None, sha
         from_strip = registration.matrix @ np.array([[1.0, 0, 0], [0, 1, top], [0, 0, 1]])
         strip, valid[rows] = warp(source, from_strip, (rows.stop - top, width))
         image[rows] = strip.reshape(image[rows].shape)
+        if mask is not None:
+            valid[rows] &= cv2.warpPerspective(mask.view(np.uint8), from_strip, (width, rows.stop - top),
+                                               flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP) > 0
     return image, valid

@@ -18,6 +18,7 @@ from edmf_jax.registration import Registration, warp
 from edmf_jax.registration.planes import scaling_matrix
 
 _COPY_PX = 0.4e6
+_COVERED = 0.999  # of a cell; 1 up to rounding
 _MAX_DARK_SHARE = 0.2  # a cell of which more is nearly black may belong to a black edge and is not measured
 
 
@@ -75,28 +76,31 @@ class StackAnalysis:
 
 
 def analyze_stack(given: Sequence[shots.Shot], names: Sequence[str], reference: np.ndarray, options: PhotoOptions,
-                  keep: Callable[[int, np.ndarray], None], report: Callable[[str], None]) -> StackAnalysis:
+                  keep: Callable[[int, shots.Masked], None], report: Callable[[str], None], *,
+                  mask: np.ndarray | None = None, white: int | None = None) -> StackAnalysis:
     """Analyzes all shots, one after the other.
 
     Args:
       given, names: the shots and what messages call them.
       reference: the first one, read.
       options: only `align` and `model` matter.
-      keep: called with the number and the picture of every other shot, as read.
+      keep: called with the number and every other shot, as read.
       report: called with a few words before each shot.
+      mask: of the reference, as `shots.Masked.mask`.
+      white: as for `shots.read_masked`.
 
     Raises:
       UserError: a shot is not a picture, does not fit the reference, can't be registered, or is given twice.
     """
     small = alignment.reduced_copy(reference)
     size = alignment.reduced_copy(reference, _COPY_PX).shape[:2]
-    analyses = [_analyze_shot(reference, None, reference.shape, size)]
+    analyses = [_analyze_shot(shots.Masked(reference, mask), None, reference.shape, size)]
     for number in range(1, len(given)):
         report(f"registering {names[number]}" if options.align != "none" else f"looking at {names[number]}")
-        moving = shots.read(given[number], names[number])
-        shots.check_compatible(moving, names[number], reference.shape, names[0], options.align == "none")
-        _check_not_repeated(shots.digest(moving), names[number], analyses, names)
-        registration = alignment.register_shot(small, reference.shape, moving, (names[0], names[number]), options)
+        moving = shots.read_masked(given[number], names[number], white)
+        shots.check_compatible(moving.image, names[number], reference.shape, names[0], options.align == "none")
+        _check_not_repeated(shots.digest(*moving), names[number], analyses, names)
+        registration = alignment.register_shot(small, reference.shape, moving.image, (names[0], names[number]), options)
         analyses.append(_analyze_shot(moving, registration, reference.shape, size))
         keep(number, moving)
     return _combine(analyses)
@@ -108,9 +112,10 @@ def _check_not_repeated(digest: bytes, name: str, analyses: Sequence[ShotAnalysi
             raise UserError(f"{name} is the same picture as {other}; give every shot once")
 
 
-def _analyze_shot(image: np.ndarray, registration: Registration | None, shape: tuple[int, ...], size: tuple[int, int]
+def _analyze_shot(shot: shots.Masked, registration: Registration | None, shape: tuple[int, ...], size: tuple[int, int]
                   ) -> ShotAnalysis:
     """Analyzes one shot; `shape` is the reference's, `size` height and width of all small copies."""
+    image, mask = shot
     # With align="none" all shots have the reference's shape, so the same limit gives all copies the same size; the
     # factor, taken from a rounded size, need not.
     factor = size[0] * size[1] / (shape[0] * shape[1])
@@ -118,20 +123,26 @@ def _analyze_shot(image: np.ndarray, registration: Registration | None, shape: t
     small = alignment.reduced_copy(image, most_px)
     dark = borders.dark_share(image, full_scale(image.dtype), small.shape[:2])
     copy, valid = to_unit(small), np.ones(size, bool)
+    # A cell belongs to the shot if all of its pixels do.
+    covered = None if mask is None else cv2.resize(mask.astype(np.float32), small.shape[1::-1],
+                                                   interpolation=cv2.INTER_AREA)
     if registration is not None:
         to_small, to_full = scaling_matrix(image.shape, small.shape), np.linalg.inv(scaling_matrix(shape, size))
         matrix = to_small @ registration.matrix @ to_full
         warped, valid = warp(shots.squeeze_gray(copy), matrix, size)
         copy = warped.reshape(*size, copy.shape[2])
-        dark = cv2.warpPerspective(dark, matrix, size[::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-    return ShotAnalysis(shots.digest(image), registration, copy, valid, dark)
+        dark, covered = (None if plane is None else cv2.warpPerspective(
+            plane, matrix, size[::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP) for plane in (dark, covered))
+    if covered is not None:
+        valid = valid & (covered > _COVERED)
+    return ShotAnalysis(shots.digest(image, mask), registration, copy, valid, dark)
 
 
 def _combine(analyses: list[ShotAnalysis]) -> StackAnalysis:
     reference = analyses[0]
     curves, stops = [tone.reference_curve(reference.copy.shape[2])], [0.0]
     for shot in analyses[1:]:
-        both = shot.usable & (reference.dark < _MAX_DARK_SHARE)
+        both = shot.usable & reference.usable
         curves.append(tone.estimate(reference.copy, shot.copy, both))
         stops.append(tone.stops_between(curves[-1], reference.copy, both))
     lumas = np.stack([_harmonized_luma(shot, curve, curves[0]) for shot, curve in zip(analyses, curves)])

@@ -54,6 +54,7 @@ class PhotoResult:
       registrations: for each shot its `registration.Registration`; None for the reference and with `align="none"`.
       stops: for each shot its exposure relative to the reference's; +1 is twice the light.
       frame: top, left, height and width of the result within the reference, px.
+      covered: bool `[H, W]`, False where no shot has a pixel (`shots.Masked`) and the image is 0; None: nowhere.
     """
 
     image: np.ndarray
@@ -61,3 +62,4 @@ class PhotoResult:
     registrations: tuple
     stops: tuple[float, ...]
     frame: tuple[int, int, int, int]
+    covered: np.ndarray | None = None

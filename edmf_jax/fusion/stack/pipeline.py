@@ -26,7 +26,7 @@ import numpy as np
 
 from edmf_jax.core.model import MIN_SIDE_PX
 from edmf_jax.errors import UserError
-from edmf_jax.fusion.pixels import from_unit, size_text
+from edmf_jax.fusion.pixels import from_unit, shrink_back, size_text
 from edmf_jax.fusion.stack import alignment, blend, borders, composite, exposure, network, response, shots, tiles
 from edmf_jax.fusion.stack.analysis import StackAnalysis, analyze_stack
 from edmf_jax.fusion.stack.options import PhotoOptions, PhotoResult
@@ -46,7 +46,8 @@ def fuse_photos(given: Sequence[shots.Shot], names: Sequence[str] | None = None,
     Args:
       given: the shots, the reference first: arrays `[H, W]`, `[H, W, 1]` or `[H, W, 3]` RGB, uint8 or uint16 over their
         full range or floats in [0, 1], all gray or all color; or functions without arguments that return one (called
-        up to twice each).
+        up to three times each).  Or `shots.Masked`, with the pixels that a shot has.  uint16 that uses 10, 12 or 14
+        bits only (`shots.find_white`) gives a result of the same range.
       names: what messages call the shots; `shots[0]`, … where None.
       weights: of the network; only used with `pixels="network"`.
       options: see `PhotoOptions`.
@@ -56,28 +57,32 @@ def fuse_photos(given: Sequence[shots.Shot], names: Sequence[str] | None = None,
       The result in the reference's frame, dtype and layout; see `PhotoResult`.
 
     Raises:
-      UserError: fewer than two shots; a shot is not such a picture, black, too small, given twice, or can't be
-        registered with confidence; sizes differ with `align="none"`; an unknown option; `pixels="network"` without
-        weights; no common area to crop to; too little memory.
+      UserError: fewer than two shots; a shot is not such a picture, black or transparent, too small, given twice, or
+        can't be registered with confidence; sizes differ with `align="none"`; an unknown option; `pixels="network"`
+        without weights; no common area to crop to; too little memory.
     """
     options.check()
     if options.pixels == "network" and weights is None:
         raise UserError('weights=None, but pixels="network" needs a network\'s; give some, or leave out pixels')
     names = shots.checked_names(given, names)
-    as_given = shots.as_array(given[0])
-    reference = shots.read(as_given, names[0])
+    as_given = shots.as_masked(given[0])
+    white = shots.find_white(given, as_given)
+    reference, mask = shots.read_masked(as_given, names[0], white)
     others = len(given) - 1
     report = _Progress(progress, _estimated_seconds(reference.shape, others, options))
-    kept: dict[int, np.ndarray] = {}  # a single other shot is not read twice
+    kept: dict[int, shots.Masked] = {}  # a single other shot is not read twice
     keep = kept.__setitem__ if others == 1 else lambda number, image: None
-    analysis = analyze_stack(given, names, reference, options, keep, lambda what: report(what, _ANALYSIS_SECONDS))
+    analysis = analyze_stack(given, names, reference, options, keep, lambda what: report(what, _ANALYSIS_SECONDS),
+                             mask=mask, white=white)
+    read = lambda number: kept.pop(number) if number in kept else shots.read_masked(given[number], names[number], white)
     with out_of_memory_as(f"{names[0]}: {size_text(reference)} take more memory than there is; close other programs or "
                           "fuse smaller pictures"):
-        result = _fuse_analyzed(given, names, reference, analysis, kept, weights, options, report)
+        result = _fuse_analyzed(read, names, shots.Masked(reference, mask), analysis, weights, options, report)
     if progress:
         progress("fused", 1.0)
-    image = result.image if as_given.ndim == 3 else result.image[..., 0]
-    return dataclasses.replace(result, image=image.astype(as_given.dtype, copy=False))
+    image = result.image if as_given.image.ndim == 3 else result.image[..., 0]
+    image = image if white is None else shrink_back(image, white)
+    return dataclasses.replace(result, image=image.astype(as_given.image.dtype, copy=False))
 
 
 def _estimated_seconds(shape: tuple[int, ...], others: int, options: PhotoOptions) -> float:
@@ -88,34 +93,40 @@ def _estimated_seconds(shape: tuple[int, ...], others: int, options: PhotoOption
     return others * _ANALYSIS_SECONDS + megapixels * per_megapixel
 
 
-def _fuse_analyzed(given, names, reference, analysis: StackAnalysis, kept, weights, options, report) -> PhotoResult:
-    """The second pass and the fusion; `kept` has the pictures, by number, that need not be read again."""
+def _fuse_analyzed(read, names, reference: shots.Masked, analysis: StackAnalysis, weights, options, report
+                   ) -> PhotoResult:
+    """The second pass and the fusion; `read(number)` gives another shot as `shots.read_masked` does."""
+    reference, mask = reference
     use_network = options.pixels == "network"
     target = analysis.target_curve(options.exposure)
     aligned = lambda image, valid, number: composite.AlignedShot(
         image, valid, analysis.edge_regions[number], exposure.table(analysis.curves[number], target),
         exposure.clipping_loss(analysis.curves[number], analysis.curves, target))
-    first = aligned(reference, None, 0)
+    first = aligned(reference, mask, 0)
+    covered = None if mask is None else mask.copy()
     common = np.ones(reference.shape[:2], bool) if options.crop else None
     other = None
-    if len(given) > 2:
-        other = composite.Composite(reference.shape, len(given), composite.POWER if use_network else blend.POWER)
+    if len(names) > 2:
+        other = composite.Composite(reference.shape, len(names), composite.POWER if use_network else blend.POWER)
     registrations = tuple(shot.registration for shot in analysis.shot_analyses)
-    for number in sorted(range(1, len(given)), key=lambda i: analysis.shot_analyses[i].digest):
-        image = kept.pop(number) if number in kept else shots.read(given[number], names[number])
-        image, valid = alignment.warp_to_reference(image, registrations[number], reference.shape)
-        shot = aligned(image, None if registrations[number] is None else valid, number)
-        del image, valid
+    for number in sorted(range(1, len(names)), key=lambda i: analysis.shot_analyses[i].digest):
+        image, mask = read(number)
+        image, valid = alignment.warp_to_reference(image, registrations[number], reference.shape, mask)
+        shot = aligned(image, None if registrations[number] is None and mask is None else valid, number)
+        del image, valid, mask
         if other is None:
             other = shot
         else:
             report(f"gathering {names[number]}", _GATHERING_SECONDS * reference.shape[0] * reference.shape[1] / 1e6)
             _gather(other, shot, first, number, common, use_network)
-    image, sources = _fuse_tiles(first, other, weights if use_network else None, common, report)
+    image, sources = _fuse_tiles(first, other, weights if use_network else None, common, covered, report)
+    if covered is not None:
+        image[~covered] = 0
     frame = (0, 0, *image.shape[:2]) if common is None else _crop(common, names[0])
     top, left, height, width = frame
     part = slice(top, top + height), slice(left, left + width)
-    return PhotoResult(image[part], sources[part], registrations, analysis.stops, frame)
+    covered = None if covered is None or covered[part].all() else covered[part]
+    return PhotoResult(image[part], sources[part], registrations, analysis.stops, frame, covered)
 
 
 def _gather(gathered: composite.Composite, shot: composite.AlignedShot, first: composite.AlignedShot, number: int,
@@ -132,8 +143,11 @@ def _gather(gathered: composite.Composite, shot: composite.AlignedShot, first: c
 
 
 def _fuse_tiles(first: composite.AlignedShot, other: composite.AlignedShot | composite.Composite,
-                weights: Weights | None, common: np.ndarray | None, report) -> tuple[np.ndarray, np.ndarray]:
+                weights: Weights | None, common: np.ndarray | None, covered: np.ndarray | None, report
+                ) -> tuple[np.ndarray, np.ndarray]:
     """Fuses reference and other; blends them if `weights` is None.
+
+    What all shots have is taken from `common`, and what the other has is added to `covered` (bool `[H, W]` each).
 
     Returns:
       The result `[H, W, C]` in the reference's dtype, and `PhotoResult.sources`.
@@ -159,6 +173,8 @@ def _fuse_tiles(first: composite.AlignedShot, other: composite.AlignedShot | com
         sources[plan.kept][from_first] = 0
         if common is not None:
             common[plan.kept] &= (tile_a.weight[inside] > 0) & (tile_b.weight[inside] > 0)
+        if covered is not None:
+            covered[plan.kept] |= tile_b.weight[inside] > 0
         image[plan.kept] = from_unit(fused, image.dtype)
     return image, sources
 
