@@ -31,7 +31,7 @@ ACTIVATION_BYTES = {"cpu": 3110, "gpu": 1850, "tpu": 3310}
 _WIDTH_POWER = 1.25  # width 32 takes 2.35 times as much as 16 on a CPU
 _STATE_COPIES = 3  # parameters and Adam's two moments
 KINDS = ("images", "host", "snapshots")
-_HOST_BANKS = {"images": 1, "host": 3, "snapshots": 0}  # copies of the bank in the host's memory, at most
+_SAVING_COPIES = {"images": 1, "host": 2, "snapshots": 0}  # of the bank, in the host's memory, during a save
 
 
 class Amounts(NamedTuple):
@@ -112,7 +112,7 @@ def plan(kind: str, config: ConfigDict, training_set: TrainingSet, mesh: Mesh, f
         "pictures": Amounts(pictures, pictures * local),
         "parameters": Amounts(_STATE_COPIES * params),
         "activations (estimate)": Amounts(activations),
-        "copies while a checkpoint is written": Amounts(0, bank * local * (_HOST_BANKS[kind] - (kind == "host"))),
+        "copies while a checkpoint is written": Amounts(0, bank * local * _SAVING_COPIES[kind]),
         keep: Amounts(0, 0, one * max(kept - saved, 1)),
     }
     free = Amounts(distributed.min_over_processes(free_device_bytes(mesh)),

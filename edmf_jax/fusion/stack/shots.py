@@ -45,11 +45,6 @@ def checked_names(shots: Sequence[Shot], names: Sequence[str] | None) -> list[st
     return [str(name) for name in names]
 
 
-def as_array(shot: Shot) -> np.ndarray:
-    """The picture in the caller's shape and dtype, unchecked."""
-    return as_masked(shot).image
-
-
 def as_masked(shot: Shot) -> Masked:
     """The picture in the caller's shape and dtype and its mask, unchecked; a mask that is True everywhere is None."""
     found = shot() if callable(shot) else shot
