@@ -6,8 +6,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from edmf_jax.evaluation.baselines import guided_filter
 from edmf_jax.fusion import stack
+from edmf_jax.methods.guided_filter import guided_filter
 from studies.photograph_scenes import EXPOSURES, SETTINGS, rendered_pairs
 
 PICTURES = {"exposure-bright-first.jpg": 10, "exposure-dark-first.jpg": 1}  # file: number of the test pair

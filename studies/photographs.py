@@ -17,9 +17,10 @@ import jax
 import numpy as np
 
 from edmf_jax.core.color import luma
-from edmf_jax.evaluation.baselines import average, guided_filter
 from edmf_jax.fusion import stack, tiling
 from edmf_jax.fusion.pixels import from_unit
+from edmf_jax.methods.average import average
+from edmf_jax.methods.guided_filter import guided_filter
 from edmf_jax.metrics import pad_to_bucket, rgb_to_gray, truth
 from edmf_jax.weights.store import Weights, load_pretrained, load_weights
 from studies import color_rules

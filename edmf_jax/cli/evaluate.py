@@ -20,13 +20,17 @@ def add_command(command: Callable[..., argparse.ArgumentParser]) -> None:
                      help="instead of --dataset: evaluate a data set under several conditions, in sub-folders of W; "
                           f"{', '.join(BENCHMARKS)} is MFI-WHU at each value of --exposures")
     sub.add_argument("--method", required=True, nargs="+", action="extend", metavar="[NAME=]METHOD",
-                     help="a folder or name of weights; average, max-sf, max-sf-pixelwise, laplacian-pyramid, "
-                          "guided-filter; or folder:DIR with pictures fused by another program, named by pair")
+                     help="a name that `edmf methods` lists, or all of those that can run; a folder or name of "
+                          "weights; openfocus:METHOD, which calls that program; or folder:DIR with pictures fused by "
+                          "another program, named by pair")
     sub.add_argument("--workdir", required=True, metavar="W", help="folder for pictures, scores and summary")
     sub.add_argument("--source", metavar="DIR-or-ZIP", help="the data set's published files")
     sub.add_argument("--split", default="test", help="default: test")
     sub.add_argument("--tiling", default="whole", choices=("whole", "mufusion"),
                      help="how weights process a picture: whole (default), or in MUFusion's tiles, as in Table 2")
+    sub.add_argument("--as-published", action="store_true",
+                     help="methods color and save as their authors' scripts do (stretched ranges, truncated levels, "
+                          "other color spaces), instead of all in one way")
     sub.add_argument("--store", default="png", choices=("png", "jpeg75"),
                      help="score the pictures as stored losslessly (default), or as JPEG of quality 75, as in Table 2")
     sub.add_argument("--gray", action="store_true", help="convert pictures to gray before fusing, as in Table 2")
@@ -60,7 +64,8 @@ def _evaluate(args: argparse.Namespace) -> None:
     patterns = {"a": args.pattern_a, "b": args.pattern_b, "truth": args.pattern_truth}
     options = {"source": args.source, "split": args.split, "tiling": args.tiling, "store": args.store,
                "gray": args.gray, "metrics": args.metrics, "limit": args.limit, "data_dir": args.data_dir,
-               "patterns": patterns if any(patterns.values()) else None, "allow_missing": args.allow_missing}
+               "patterns": patterns if any(patterns.values()) else None, "allow_missing": args.allow_missing,
+               "as_published": args.as_published}
     if args.benchmark:
         table = run_benchmark(args.benchmark, args.method, args.workdir, **options)
     else:

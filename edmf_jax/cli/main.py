@@ -24,6 +24,7 @@ from edmf_jax.cli import (
     fuse,
     import_weights,
     metrics,
+    methods,
     report,
     train,
 )
@@ -61,7 +62,8 @@ def make_parser() -> argparse.ArgumentParser:
         sub.set_defaults(run=run)
         return sub
 
-    for module in (fuse, align, train, export, import_weights, data, metrics, evaluate, report, experiment, demo):
+    for module in (fuse, align, train, export, import_weights, methods, data, metrics, evaluate, report, experiment,
+                   demo):
         module.add_command(command)
     return parser
 

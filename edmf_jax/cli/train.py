@@ -33,6 +33,11 @@ def _train(args: argparse.Namespace, fields: Sequence[str]) -> None:
 
     config = load_config(args.config, fields)
     enable_compilation_cache()
+    if "task" in config and config.task == "chooser":
+        from edmf_jax.training.chooser import train_chooser
+
+        train_chooser(config, args.workdir)
+        return
     with distributed.session(args.distributed, args.coordinator, args.processes, args.process):
         from edmf_jax.training.train import train
 

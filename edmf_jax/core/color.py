@@ -11,7 +11,7 @@ Every gray that the package fuses, measures or registers is one of these:
     luma_levels    8-bit RGB or gray → that Y, 8-bit        the same, as integers `data.training_pairs`;
                                                                                   masks in the evaluation's pictures
     rgb_to_gray    8-bit RGB → gray, 8-bit                  MATLAB's `RGB2GRAY`   `metrics`, as Table 2's toolbox
-    to_gray        8/16-bit RGB or gray → that gray, 8-bit  the same              `evaluation`: scores and baselines;
+    to_gray        8/16-bit RGB or gray → that gray, 8-bit  the same              `evaluation`: scores; `methods`;
                                                                                   `data.pairs`, `reports`
 """
 

@@ -3,7 +3,8 @@
 In reading order:
 
 - evaluate: the whole of it, `evaluate(dataset, methods, workdir)`; benchmark: the same under several exposures;
-- methods, baselines: what can be compared (weights, classical methods, folders of pictures);
+- methods: what can be compared (the methods of `edmf_jax.methods`, weights, folders of pictures);
+  pictures: the files of such a folder, by pair;
 - scoring: how a fused picture is stored, and its metrics;
 - store: the work folder, from which a stopped evaluation continues; provenance: which versions made which rows;
 - statistics, summary, tables: intervals and tests, what they say about the methods, and Markdown and LaTeX tables.

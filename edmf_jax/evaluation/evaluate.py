@@ -46,7 +46,7 @@ def evaluate(dataset: str, methods: Sequence[str], workdir: str | Path, *, sourc
              split: str = "test", tiling: str = "whole", store: str = "png", gray: bool = False,
              metrics: Sequence[str] = DEFAULT_METRICS, limit: int | None = None, data_dir: str | None = None,
              patterns: Mapping[str, str | None] | None = None, allow_missing: bool = False,
-             exposures: str | None = None, log: Callable[[str], None] = print) -> Summary:
+             exposures: str | None = None, as_published: bool = False, log: Callable[[str], None] = print) -> Summary:
     """Fuses and scores a data set's pairs by every method, and compares the methods.
 
     By default the metrics are those of the paper's Table 2, with its toolbox's conventions, on gray levels (MATLAB's
@@ -71,6 +71,7 @@ def evaluate(dataset: str, methods: Sequence[str], workdir: str | Path, *, sourc
       allow_missing: leave out pairs that are missing from the data set's copy or from a `folder:` method.
       exposures: name of the condition (`exposures.CONDITIONS`) applied to sources and truth; None: leave them as they
         are.
+      as_published: methods color and save as their authors' scripts do, instead of all in one way (`methods.base`).
       log: called with each line meant for the user.
 
     Returns:
@@ -88,11 +89,11 @@ def evaluate(dataset: str, methods: Sequence[str], workdir: str | Path, *, sourc
     pairs = open_pairs(dataset, split, source=source, data_dir=data_dir, patterns=patterns,
                        allow_missing=allow_missing, limit=limit, gray=gray, exposures=condition, log=log)
     folder = Path(workdir)
-    chosen = make_methods(methods, pairs.ids, tiling=tiling)
+    chosen = make_methods(methods, pairs.ids, tiling=tiling, as_published=as_published, log=log)
     _check_missing(chosen, len(pairs.ids), allow_missing, log)
     command = _command_line(dataset, methods, folder, source=source, split=split, tiling=tiling, store=store,
                             gray=gray, metrics=tuple(metrics), limit=limit, data_dir=data_dir,
-                            allow_missing=allow_missing, exposures=exposures,
+                            allow_missing=allow_missing, exposures=exposures, as_published=as_published,
                             **{f"pattern_{role}": text for role, text in (patterns or {}).items()})
     with work_folder(folder):
         known = read_evaluation(folder)

@@ -1,27 +1,29 @@
-"""The methods that `--method` can name: weights, a baseline, or a folder of pictures fused by another program."""
+"""The methods that `--method` can name: those of `edmf_jax.methods`, weights, OpenFocus, or a folder of pictures."""
 
 import dataclasses
 import difflib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from tqdm import tqdm
 
 from edmf_jax.core.color import to_8_bits, to_gray
 from edmf_jax.data.pairs import Scene
 from edmf_jax.errors import MissingFileError, UserError
-from edmf_jax.evaluation.baselines import BASELINES
+from edmf_jax.evaluation.pictures import JPEG_SUFFIXES, find_pictures
 from edmf_jax.fusion.tiling import fuse_levels
 from edmf_jax.io.images import read_image
+from edmf_jax.methods import imported, openfocus, registry
+from edmf_jax.methods.base import Fuser
 from edmf_jax.weights.store import load_weights, params_sha256
 
 FOLDER = "folder:"
-JPEG_SUFFIXES = (".jpg", ".jpeg")
-SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".webp", *JPEG_SUFFIXES)
+ALL = "all"
 _SHIPPED = Path(__file__).parent.parent / "pretrained"
 _RESERVED = ("evaluation.json", "summary.json", "summary.md", "summary.tex")
 
@@ -56,26 +58,43 @@ class Method:
         return {"name": self.name, "slug": self.slug, "spec": self.spec, "missing": list(self.missing), **self.record}
 
 
-def make_methods(specs: Sequence[str], ids: Sequence[str], *, tiling: str) -> list[Method]:
+def make_methods(specs: Sequence[str], ids: Sequence[str], *, tiling: str, as_published: bool = False,
+                 log: Callable[[str], None] = print) -> list[Method]:
     """The methods that `--method` names, in that order.
 
     Args:
-      specs: each SPEC or LABEL=SPEC; SPEC is a baseline's name, the folder or name of weights, or `folder:DIR`.
+      specs: each SPEC or LABEL=SPEC; SPEC is a name of `edmf methods`, "all" of those that can run, the folder or name
+        of weights, `openfocus:METHOD`, or `folder:DIR`.
       ids: the scenes to fuse.
       tiling: how weights process a picture (see `fusion.tiling`).
+      as_published: color and save as the authors' scripts do (see `methods.base`).
+      log: called with a line about the methods that "all" leaves out.
 
     Raises:
       UserError: an unknown method, weights or a folder that can't be used, or two methods of one name.
     """
-    methods = [_make(spec, ids, tiling) for spec in specs]
+    methods = [_make(spec, ids, tiling, as_published) for given in specs
+               for spec in (_all(log) if given == ALL else [given])]
     if not methods:
-        raise UserError(f"--method: none given; name weights, {FOLDER}DIR or one of {', '.join(BASELINES)}")
+        raise UserError(f"--method: none given; name weights, {FOLDER}DIR or one of {', '.join(registry.MODULES)}")
     names = [method.name for method in methods]
     for name in names:
         if names.count(name) > 1:
             raise UserError(f"--method: {names.count(name)} methods would be called {name!r} in the tables; give each "
                             "its own name: --method NAME=METHOD")
     return methods
+
+
+def _all(log: Callable[[str], None]) -> list[str]:
+    """The names of all methods that can run now and take less than minutes a picture; the others are logged."""
+    infos = [registry.info_of(name) for name in registry.MODULES]
+    absent = [info.name for info in infos if not registry.is_ready(info)]
+    slow = [info.name for info in infos if registry.is_ready(info) and not info.in_all]
+    if absent:
+        log(f"--method all leaves out {', '.join(absent)}, whose weights are not imported (`edmf methods` says how)")
+    if slow:
+        log(f"--method all leaves out {', '.join(slow)}, which would take minutes a picture; name it to run it")
+    return [info.name for info in infos if info.name not in (*absent, *slow)]
 
 
 def with_slugs(methods: Sequence[Method], known: Sequence[Mapping[str, Any]]) -> list[Method]:
@@ -94,13 +113,61 @@ def with_slugs(methods: Sequence[Method], known: Sequence[Mapping[str, Any]]) ->
     return [dataclasses.replace(method, slug=slugs[method.name]) for method in methods]
 
 
-def _make(text: str, ids: Sequence[str], tiling: str) -> Method:
+def _make(text: str, ids: Sequence[str], tiling: str, as_published: bool) -> Method:
     label, spec = _split_label(text)
+    if spec == ALL:
+        raise UserError(f"--method {text}: {ALL!r} means many methods, so it takes no name of its own; leave {label}= "
+                        "out")
     if spec.startswith(FOLDER):
         return _from_folder(label, spec, ids)
-    if spec in BASELINES:
-        return Method(label or spec, spec, lambda scene: BASELINES[spec](scene.a, scene.b))
+    if spec.startswith(openfocus.PREFIX):
+        fuser = openfocus.OpenFocus(spec.removeprefix(openfocus.PREFIX))
+        return Method(label or spec, spec, _named(spec, fuser))
+    # A folder of weights may have any name, and EDMF's are tiled as --tiling says.
+    if spec in registry.MODULES and spec != "edmf" and not (Path(spec) / "config.json").is_file():
+        return _from_registry(label, spec, as_published)
     return _from_weights(label, spec, tiling)
+
+
+def _from_registry(label: str, name: str, as_published: bool) -> Method:
+    """A method of `edmf_jax.methods`; its record says which weights, and that it colors and saves as published."""
+    method = registry.module_of(name)
+    record: dict[str, Any] = {"as_published": True} if as_published else {}
+    options: dict[str, Any] = {} if method.INFO.in_all else {"progress": _steps_bar(name)}
+    if method.INFO.tensors:
+        weights = imported.weights_of(method.INFO)
+        # One level of nesting, as `params_sha256` takes it.
+        record |= {"sha256": params_sha256({"": weights}), "provenance": imported.imported_record(name)}
+        fuser = method.load(weights, as_published=as_published, **options)
+    else:
+        fuser = method.load(as_published=as_published, **options)
+    return Method(label or name, name, _named(name, fuser), record=record)
+
+
+def _steps_bar(name: str) -> Callable[[int, int], None]:
+    """A function of the steps done and all steps of a picture: a bar below that of the pictures, on a terminal."""
+    bar = None
+
+    def show(done: int, total: int) -> None:
+        nonlocal bar
+        bar = bar or tqdm(total=total, desc=name, unit="step", leave=False, disable=None, position=1)
+        bar.update(done - bar.n)
+        if done >= total:
+            bar.close()
+            bar = None
+
+    return show
+
+
+def _named(spec: str, fuser: Fuser) -> Callable[[Scene], np.ndarray]:
+    """The function of a scene that names the method and the pair in its errors."""
+    def fuse(scene: Scene) -> np.ndarray:
+        try:
+            return fuser([scene.a, scene.b])
+        except UserError as error:
+            raise UserError(f"--method {spec}, pair {scene.id}: {error}") from error
+
+    return fuse
 
 
 def _split_label(text: str) -> tuple[str, str]:
@@ -115,11 +182,7 @@ def _from_weights(label: str, spec: str, tiling: str) -> Method:
     """The network with the weights of a folder, or with shipped weights."""
     shipped = sorted(path.parent.name for path in _SHIPPED.glob("*/config.json"))
     if not Path(spec).exists() and spec not in shipped:
-        choices = [*shipped, *BASELINES, f"{FOLDER}DIR"]
-        nearest = difflib.get_close_matches(spec, choices, 1)
-        raise MissingFileError(f"--method {spec!r} is neither a folder of weights nor a known method"
-                               f"{f' (did you mean {nearest[0]}?)' if nearest else ''}; name weights (a folder from "
-                               f"`edmf export` or `edmf import-mufusion`) or one of {', '.join(choices)}")
+        _refuse_unknown(spec, sorted({*shipped, *registry.MODULES}))
     weights = load_weights(spec)
     if weights.model.dtype == jnp.float64 and not jax.config.jax_enable_x64:
         raise UserError(f'--method {spec}: model.dtype="float64" needs JAX\'s 64-bit mode; set JAX_ENABLE_X64=1')
@@ -133,6 +196,18 @@ def _from_weights(label: str, spec: str, tiling: str) -> Method:
 
     return Method(label or Path(spec).resolve().name, spec, fuse,
                   record={"sha256": params_sha256(weights.params), "provenance": dict(weights.provenance)})
+
+
+def _refuse_unknown(spec: str, names: Sequence[str]) -> NoReturn:
+    """Raises MissingFileError with the choices; a method that only another program can run is named with its reason."""
+    for other in registry.ELSEWHERE:
+        if spec.lower() == other.name:
+            raise MissingFileError(f"--method {spec}: {other.title} is not here: {other.reason}")
+    choices = [*names, ALL, f"{openfocus.PREFIX}METHOD", f"{FOLDER}DIR"]
+    nearest = difflib.get_close_matches(spec, choices, 1)
+    raise MissingFileError(f"--method {spec!r} is neither a folder of weights nor a known method"
+                           f"{f' (did you mean {nearest[0]}?)' if nearest else ''}; name weights (a folder from "
+                           f"`edmf export` or `edmf import-mufusion`) or one of {', '.join(choices)}")
 
 
 def _from_folder(label: str, spec: str, ids: Sequence[str]) -> Method:
@@ -154,33 +229,3 @@ def _from_folder(label: str, spec: str, ids: Sequence[str]) -> Method:
     compressed = any(path.suffix.lower() in JPEG_SUFFIXES for path in found.values())
     return Method(label or folder.resolve().name, spec, fuse, as_stored=compressed, pictures=found,
                   missing=tuple(pair_id for pair_id in ids if pair_id not in found))
-
-
-def find_pictures(folder: Path, ids: Sequence[str]) -> dict[str, Path]:
-    """Finds the pictures of a folder by id: the file whose name (without suffix) is the id, or whose last number is it.
-
-    Numbers are compared by value, so fuse007.png and bg-7.jpg both belong to id 7.
-
-    Returns:
-      Id → path; ids without a picture are absent.
-
-    Raises:
-      UserError: two files match an id equally well.
-    """
-    files = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
-    by_name, by_number = {}, {}
-    for path in files:
-        by_name.setdefault(path.stem, []).append(path)
-        numbers = re.findall(r"\d+", path.stem)
-        if numbers:
-            by_number.setdefault(int(numbers[-1]), []).append(path)
-    found = {}
-    for pair_id in ids:
-        is_number = pair_id.isascii() and pair_id.isdigit()
-        matches = by_name.get(pair_id) or (by_number.get(int(pair_id)) if is_number else None) or []
-        if len(matches) > 1:
-            raise UserError(f"{folder}: {matches[0].name} and {matches[1].name} could both be the picture of pair "
-                            f"{pair_id}; name it {pair_id}{matches[0].suffix}")
-        if matches:
-            found[pair_id] = matches[0]
-    return found

@@ -141,7 +141,7 @@ def _check_same(folder: Path, before: Mapping, now: Mapping) -> None:
     for entry in now["methods"]:
         old = entries.get(entry["name"], entry)
         different += [f"method {entry['name']}: {key} {old.get(key)} there, {entry.get(key)} here"
-                      for key in ("spec", "sha256") if old.get(key) != entry.get(key)]
+                      for key in ("spec", "sha256", "as_published") if old.get(key) != entry.get(key)]
     if different:
         raise UserError(f"--workdir={folder} holds another evaluation ({'; '.join(different)}); choose another folder, "
                         "or use that evaluation's settings")

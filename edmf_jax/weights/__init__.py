@@ -1,9 +1,12 @@
-"""Trained parameters: weights folders, MUFusion's published file, and export for other programs.
+"""Trained parameters: weights folders, files that other authors publish, and export for other programs.
 
 Read in this order:
 
     store          weights folders: save, load, check; the weights that ship with the package
     orbax_params   parameters as an orbax checkpoint, one of the two formats of such a folder
-    mufusion       the weights that MUFusion's authors publish, read without PyTorch
+    torch_file, matlab_file, tensorflow_checkpoint
+                   files that other authors publish, read without PyTorch, MATLAB or TensorFlow; files: their errors
+    mufusion       MUFusion's file as weights of this package
+    chooser_params one file with the parameters of the network that chooses
     exporting/     the network with its parameters as one file: StableHLO, ONNX, TFLite
 """

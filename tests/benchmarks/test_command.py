@@ -13,6 +13,7 @@ from benchmarks.inputs import Shape
 SMALL = Shape(2, 32)
 
 
+@pytest.mark.slow
 def test_the_command_without_torch(monkeypatch, tmp_path, capsys):
     """The rows of ours are measured, those of PyTorch say why they are left out; the JSON has every key."""
     find = importlib.util.find_spec

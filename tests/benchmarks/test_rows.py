@@ -76,6 +76,7 @@ def test_one_epoch_small():
     assert row.note.endswith("run completely")
 
 
+@pytest.mark.slow
 def test_kinds_of_memory_rows():
     rows = kinds.shape_rows(Shape(2, 32), 1)
     assert [row.unit for row in rows] == ["ms"] * 3 + ["ratio"] * 2

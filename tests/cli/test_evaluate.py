@@ -135,7 +135,7 @@ def test_evaluate_hands_its_arguments_on(monkeypatch, capsys):
     assert seen[0][0] == ("edmf", ["average", "max-sf", "folder:x"], "w")
     assert seen[0][1] == {"source": None, "split": "test", "tiling": "whole", "store": "png", "gray": False,
                           "metrics": ["table2"], "limit": None, "data_dir": None, "patterns": None,
-                          "allow_missing": False, "exposures": None}
+                          "allow_missing": False, "exposures": None, "as_published": False}
     command("evaluate", "--dataset", "image_pairs", "--method", "m", "--workdir", "w", "--source", "s", "--gray",
             "--tiling", "mufusion", "--store", "jpeg75", "--limit", "3", "--pattern-a", "a", "--pattern-b", "b",
             "--metrics", "table2", "Q_P", "--exposures", "quarter-stop")

@@ -19,6 +19,8 @@ COMMANDS = [
     ("export", "--workdir", GONE, "-o", "OUT"),
     ("export", "--weights", GONE, "-o", "OUT"),
     ("import-mufusion", GONE, "-o", "OUT"),
+    ("import", "gacn", GONE + ".pkl"),
+    ("import", "mffgan", GONE),
     ("data", "build", "edmf", "--source", GONE, "--data-dir", "OUT"),
     ("data", "build", "lytro", "--source", GONE, "--data-dir", "OUT"),
     ("metrics", GONE + ".png", "FILE", "FILE"),

@@ -19,10 +19,10 @@ from edmf_jax.cli import main
 from edmf_jax.core.exposures import CONDITIONS
 from edmf_jax.data.pairs import open_pairs
 from edmf_jax.errors import UserError
-from edmf_jax.evaluation.baselines import BASELINES, average
 from edmf_jax.evaluation.benchmark import BENCHMARKS, SHOWN, run_benchmark
 from edmf_jax.evaluation.evaluate import evaluate
 from edmf_jax.io.images import read_image
+from edmf_jax.methods.average import average
 from edmf_jax.metrics import evaluate_to_truth, rgb_to_gray
 from edmf_jax.reports.evaluation_page import write_report
 from edmf_jax.runtime.lock import exclusive
@@ -120,7 +120,7 @@ def test_stopped_in_the_middle_it_goes_on_and_ends_the_same(whole, run, tmp_path
             raise UserError("power cut")
         return average(a, b)
 
-    monkeypatch.setitem(BASELINES, "average", fuse)
+    monkeypatch.setattr("edmf_jax.methods.average.average", fuse)
     with pytest.raises(UserError, match="power cut"):
         run(work, "average", "max-sf-pixelwise")
     assert (work / "published" / "summary.md").is_file() and not (work / "half-stop-gamma").exists()

@@ -15,10 +15,10 @@ from edmf_jax.data.tfds_reader import open_dataset
 from edmf_jax.errors import UserError
 from edmf_jax.evaluation import evaluate as evaluation_module
 from edmf_jax.evaluation import methods, provenance
-from edmf_jax.evaluation.baselines import BASELINES, average
 from edmf_jax.evaluation.evaluate import evaluate
 from edmf_jax.evaluation.scoring import encode
 from edmf_jax.io.images import read_image, write_image
+from edmf_jax.methods.average import average
 from edmf_jax.metrics import evaluate as evaluate_triple
 from edmf_jax.metrics import evaluate_to_truth, rgb_to_gray
 from edmf_jax.runtime.interrupt import Interrupted
@@ -128,7 +128,7 @@ def counted(monkeypatch):
         calls.append(a.shape)
         return average(a, b)
 
-    monkeypatch.setitem(BASELINES, "average", fuse)
+    monkeypatch.setattr("edmf_jax.methods.average.average", fuse)
     return calls
 
 
@@ -187,7 +187,7 @@ def test_the_time_of_a_picture_ends_when_its_pixels_are_there(run, tmp_path, mon
         events.append("clock")
         return float(len(events))
 
-    monkeypatch.setitem(BASELINES, "average", lambda a, b: Pending(average(a, b)))
+    monkeypatch.setattr("edmf_jax.methods.average.average", lambda a, b: Pending(average(a, b)))
     monkeypatch.setattr(evaluation_module, "time", SimpleNamespace(perf_counter=clock))
     run(tmp_path, "average", limit=1)
     first = events.index("computed")
@@ -266,7 +266,7 @@ def test_a_signal_stops_it_between_pictures(run, tmp_path, monkeypatch):
         return average(a, b)
 
     with monkeypatch.context() as patch:
-        patch.setitem(BASELINES, "average", fuse)
+        patch.setattr("edmf_jax.methods.average.average", fuse)
         with pytest.raises(Interrupted, match="stopped; 1 of 2 pictures are scored; the same command continues"):
             run(tmp_path, "average")
     assert len(rows(tmp_path, "average")) == 1 and not (tmp_path / "summary.md").exists()

@@ -2,10 +2,11 @@
 import pytest
 
 from edmf_jax.errors import UserError
+from edmf_jax.training.chooser import check_chooser_config
 from edmf_jax.training.config import as_stored, check_config, differences, field_names, find_config, load_config
 from tests.helpers.files import ROOT
 
-CONFIGS = sorted((ROOT / "configs").glob("*.py"))
+CONFIGS = sorted(path for path in (ROOT / "configs").glob("*.py") if path.name != "chooser.py")
 REQUIRED = {
     "seed", "data.dataset", "data.patches", "data.patch_px", "data.logical_shards", "train.batch", "train.epochs",
     "train.learning_rate", "loss.ssim_weight", "loss.grad_weight", "focus.window_px", "memory.slots", "model.width",
@@ -18,6 +19,10 @@ def test_every_config_loads_and_passes_the_checks(path):
     config = load_config(str(path))
     assert set(field_names(config)) >= REQUIRED
     check_config(config)
+
+
+def test_the_choosers_config_passes_its_own_checks():
+    assert check_chooser_config(load_config("chooser.py", ["--config.data.pictures=somewhere"]))
 
 
 def test_the_default_config_is_the_paper():

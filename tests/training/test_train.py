@@ -281,6 +281,7 @@ def test_snapshots_train_and_resume(data_dir, tmp_path):
     assert json.loads((tmp_path / "b" / "run.json").read_text())["memory_kind"] == "snapshots"
 
 
+@pytest.mark.slow
 def test_a_bank_in_host_memory_trains_resumes_and_equals_the_one_on_the_devices(run, data_dir, tmp_path):
     lines = []
     train(tiny_config(data_dir, memory__kind="host", train__epochs=2), tmp_path, log=lines.append)

@@ -46,6 +46,7 @@ def test_arms_change_known_fields_and_differ(name, file, base):
     assert seen[[arm.name for arm in arms].index(base)] == config.to_json()
 
 
+@pytest.mark.slow
 def test_every_arm_and_seed_is_in_the_table_and_stopped_it_goes_on(arms, data_dir, tmp_path, monkeypatch):
     config, trained, train = tiny(data_dir), [], experiment.train
 

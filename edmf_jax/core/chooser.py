@@ -1,0 +1,311 @@
+"""The network that chooses among leveled shots: a weight for each shot and pixel, in jax.numpy.
+
+It corrects a hand-made logit, which is an input (`hand_made.hand_made_logits`, or any other measure).  For shot k
+
+    logit_k  = gate_k · (hand_k − max_j hand_j) + 4 · correction_k,   gate_k = 2 · sigmoid(…), weights = softmax over k
+    repair   = Σ_k weight_k · (offset_k + gain_k · (pixels_k − blur(pixels_k)))
+
+The last layer starts at zero: gates are 1, corrections and repair 0, so an untrained network makes the hand-made choice
+exactly.  The repair is for what no shot has right: a defocused foreground of coverage A and color F lays
+A·F + (1 − A)·B over the background B, which an offset and a gain on detail undo.
+
+**Order and number of shots are free.**  A U-Net (1/2, 1/4, … of the resolution, pixels unshuffled and shuffled) sees
+one shot at a time.  At every scale the shots' features are pooled, maximum and mean, and its decoder compares each
+shot's own with the pooled ones.
+
+**Two passes in bounded memory.**  No encoder sees another shot, so one pass adds each shot's `encode` to the running
+maxima and sums of `Pooled`, and a second one takes `decode` of each shot (encoded again) to its logit.  `choose` does
+both for shots that are all in memory.
+
+Arrays are `[M, H, W, C]` for M shots (of any number of scenes), or `[B, N, H, W, C]` for B scenes of N shots; sides are
+multiples of `factor(params)`; pixels are leveled, in [0, 1]; C is 1 or 3.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from edmf_jax.core.color import rgb_to_ycbcr
+from edmf_jax.core.filters import correlate1d, gaussian_kernel
+from edmf_jax.core.hand_made import POWER, gray
+
+SIZES = {"small": (8, 10, 16, 24), "medium": (14, 20, 30, 36), "large": (20, 30, 48, 64)}
+"""Size → channels at 1/2, 1/4, 1/8, 1/16 of the resolution; about 50, 150 and 400 thousand parameters."""
+FEATURES = 9  # of each pixel, see `features`
+_OUTPUTS = 6  # of each pixel: correction, gate, gain, offset of R, G and B
+_BLURS = ((1.0, 3), (3.0, 8), (2.0, 5))  # (σ, half width) px: luma near and wide, and chroma
+_LEAST_VALID = 1e-6
+_STRENGTH = 4.0  # of the correction, so that the last layer's weights stay of order 1
+
+Params = dict[str, dict[str, jax.Array]]
+
+
+class Shots(NamedTuple):
+    """What is known of the shots; leading axes `[M]` or `[B, N]`.
+
+    Attributes:
+      pixels: `[..., H, W, C]`, leveled; those that are not valid have no effect, whatever they are.
+      hand: hand-made logits `[..., H, W]`.
+      valid: bool `[..., H, W]`: the shot covers this pixel.
+      clipped: `[..., H, W]` in [0, 1]: how much of the pixel's light its shot could not record.
+    """
+
+    pixels: jax.Array
+    hand: jax.Array
+    valid: jax.Array
+    clipped: jax.Array
+
+
+class Encoded(NamedTuple):
+    """A shot's features at every scale, `[M, h, w, c]`, and whether it covers any of their pixels, `[M, h, w, 1]`."""
+
+    features: tuple[jax.Array, ...]
+    present: tuple[jax.Array, ...]
+
+
+class Pooled(NamedTuple):
+    """Running maxima, sums and counts over shots at every scale, `[B, h, w, c]`; the largest `hand`, `[B, H, W]`."""
+
+    largest: tuple[jax.Array, ...]
+    total: tuple[jax.Array, ...]
+    count: tuple[jax.Array, ...]
+    hand: jax.Array
+
+
+class Choice(NamedTuple):
+    """Weights `[B, N, H, W]` of sum 1 (0 where no shot is valid), and the repair to add to the mean `[B, H, W, C]`."""
+
+    weights: jax.Array
+    repair: jax.Array
+
+
+# ---- parameters
+
+def init_params(key: jax.Array, widths: tuple[int, ...]) -> Params:
+    """Random parameters, `{"stem": {"kernel": HWIO, "bias": [O]}, …}`, float32; the last layer is zero."""
+    kernels: dict[str, tuple[tuple[int, ...], float]] = {}  # shape and standard deviation
+
+    def conv(name, size, inputs, outputs, gain=1.0):
+        kernels[name] = (size, size, inputs, outputs), gain * float(np.sqrt(2 / (size * size * inputs)))
+
+    def block(name, width):  # its second convolution is small, so that a deep stack starts near the identity
+        conv(f"{name}_a", 3, width, width)
+        conv(f"{name}_b", 3, width, width, 0.2)
+
+    conv("stem", 3, 4 * FEATURES, widths[0])
+    for i, width in enumerate(widths):
+        if i:
+            conv(f"down{i}", 1, 4 * widths[i - 1], width)
+        block(f"encode{i}", width)
+        conv(f"own{i}", 1, width, width, 0.7)
+        conv(f"pooled{i}", 1, 2 * width, width, 0.7)
+        if i + 1 < len(widths):
+            conv(f"up{i}", 1, widths[i + 1], width, 0.7)
+        for name in _decoder_blocks(i, len(widths)):
+            block(name, width)
+    conv("head", 3, widths[0], 4 * _OUTPUTS, 0.0)
+    sizes = [int(np.prod(shape)) for shape, _ in kernels.values()]
+    drawn = jnp.split(jax.random.normal(key, (sum(sizes),)), np.cumsum(sizes)[:-1])  # one draw: each is slow to compile
+    return {name: {"kernel": deviation * x.reshape(shape), "bias": jnp.zeros(shape[-1])}
+            for (name, (shape, deviation)), x in zip(kernels.items(), drawn)}
+
+
+def _decoder_blocks(scale: int, count: int) -> tuple[str, ...]:
+    # One block at the finest scale, which costs most, and at the coarsest, which reaches furthest; two at the others.
+    return tuple(f"decode{scale}{i}" for i in range(1 if scale in (0, count - 1) else 2))
+
+
+def scales(params: Params) -> int:
+    """The number of scales."""
+    return sum(name.startswith("own") for name in params)
+
+
+def factor(params: Params) -> int:
+    """Sides, and the corners of tiles, are multiples of this many px."""
+    return 2 ** scales(params)
+
+
+def reach_px(params: Params) -> int:
+    """A pixel can change the weights and the repair of pixels up to this far away, besides through `hand`.
+
+    The sum of the convolutions' reaches at each scale, of the blurs, and of the rounding to a coarse pixel.
+    """
+    count = scales(params)
+    at = lambda scale: 2 ** (scale + 1)
+    convolutions = 2 * at(0)  # stem and head
+    for scale in range(count):
+        convolutions += 2 * at(scale) * (1 + len(_decoder_blocks(scale, count)))
+    # From a pixel's own coarse pixel, at most its side less one away.
+    return convolutions + at(count - 1) - 1 + max(half for _, half in _BLURS)
+
+
+def count_params(params: Params) -> int:
+    """The number of parameters."""
+    return sum(x.size for x in jax.tree.leaves(params))
+
+
+# ---- one shot
+
+def _blurred(planes: jax.Array, valid: jax.Array, sigma_px: float, half_px: int) -> jax.Array:
+    """Gaussian mean of the valid pixels around each pixel of `[M, H, W, C]`; `valid` is `[M, H, W, 1]`, 0 or 1."""
+    taps = gaussian_kernel(2 * half_px + 1, sigma_px)
+    spread = lambda x: correlate1d(correlate1d(
+        jnp.pad(x, ((0, 0), (half_px, half_px), (half_px, half_px), (0, 0))), taps, 1), taps, 2)
+    return spread(planes * valid) / jnp.maximum(spread(valid), _LEAST_VALID)
+
+
+def features(shots: Shots) -> jax.Array:
+    """What the network sees of each pixel: `[M, H, W, FEATURES]`, zero where a shot is not valid, of order 1.
+
+    Luma, its detail at two scales, detail of Cb and Cr, log strength of the hand-made measure, clipping, validity.
+    """
+    valid = shots.valid[..., None].astype(jnp.float32)
+    pixels = jnp.where(shots.valid[..., None], shots.pixels, 0)
+    y = gray(pixels)[..., None]
+    near, wide = (_blurred(y, valid, *blur) for blur in _BLURS[:2])
+    if pixels.shape[-1] == 3:
+        color = jnp.stack(rgb_to_ycbcr(pixels)[1:], -1)
+        color = color - _blurred(color, valid, *_BLURS[2])
+    else:
+        color = jnp.zeros((*y.shape[:-1], 2), y.dtype)
+    strength = jnp.where(shots.valid, shots.hand, 0)[..., None] / POWER
+    seen = [2 * (y - 0.5), 12 * (y - near), 8 * (near - wide), 2 * (wide - 0.5), 12 * color, 0.4 * (strength + 4.5),
+            shots.clipped[..., None], jnp.ones_like(y)]
+    return jnp.concatenate(seen, -1) * valid
+
+
+def encode(params: Params, shots: Shots, dtype: jnp.dtype = jnp.float32) -> Encoded:
+    """The first pass: features of shots `[M, …]` at every scale, each from its own shot alone."""
+    x = _convolve(params, "stem", _to_depth(features(shots)).astype(dtype))
+    present = _to_depth(shots.valid[..., None]).any(-1, keepdims=True)
+    found, there = [], []
+    for scale in range(scales(params)):
+        if scale:
+            x = _convolve(params, f"down{scale}", _to_depth(_activate(x)))
+            present = _to_depth(present).any(-1, keepdims=True)
+        x = _block(params, f"encode{scale}", x)
+        found.append(_activate(x))
+        there.append(present)
+    return Encoded(tuple(found), tuple(there))
+
+
+# ---- over shots
+
+def pool(encoded: Encoded, shots: Shots, shape: tuple[int, int]) -> Pooled:
+    """The maxima, sums and counts over the N shots of each of B scenes; `shape` is (B, N), and M = B · N."""
+    split = lambda x: x.reshape(*shape, *x.shape[1:])
+    largest = [jnp.where(split(p), split(f), -jnp.inf).max(1) for f, p in zip(*encoded)]
+    total = [jnp.where(split(p), split(f), 0).sum(1, dtype=jnp.float32) for f, p in zip(*encoded)]
+    count = [split(p).sum(1, dtype=jnp.float32) for p in encoded.present]
+    hand = jnp.where(split(shots.valid), split(shots.hand), -jnp.inf).max(1)
+    return Pooled(tuple(largest), tuple(total), tuple(count), hand)
+
+
+def join(first: Pooled, second: Pooled) -> Pooled:
+    """`Pooled` of the shots of both: the running step of the first pass."""
+    return Pooled(*(tuple(map(how, a, b)) for how, a, b in zip((jnp.maximum, jnp.add, jnp.add), first[:3], second[:3])),
+                  jnp.maximum(first.hand, second.hand))
+
+
+def decode(params: Params, shots: Shots, own: Encoded, pooled: Pooled, shots_per_scene: int
+           ) -> tuple[jax.Array, jax.Array]:
+    """The second pass.
+
+    Args:
+      params: the network's.
+      shots: `[M, …]`, scene after scene.
+      own: their `encode`.
+      pooled: over all shots of each scene, these and others.
+      shots_per_scene: M / B.
+
+    Returns:
+      Logits `[M, H, W]`, −∞ where a shot is not valid; each shot's repair `[M, H, W, C]`.
+    """
+    spread = lambda x: jnp.repeat(x, shots_per_scene, 0)
+    x, count_scales = None, scales(params)
+    for scale in reversed(range(count_scales)):
+        own_x, count = own.features[scale], pooled.count[scale]
+        mean = (pooled.total[scale] / jnp.maximum(count, 1)).astype(own_x.dtype)
+        both = jnp.concatenate([jnp.where(count > 0, pooled.largest[scale], 0).astype(own_x.dtype), mean], -1)
+        mixed = _convolve(params, f"own{scale}", own_x) + spread(_convolve(params, f"pooled{scale}", both))
+        x = mixed if x is None else mixed + _twice(_convolve(params, f"up{scale}", _activate(x)))
+        for name in _decoder_blocks(scale, count_scales):
+            x = _block(params, name, x)
+    out = _to_space(_convolve(params, "head", _activate(x))).astype(jnp.float32)
+    behind = jnp.where(shots.valid, shots.hand - spread(pooled.hand), 0)
+    logits = 2 * jax.nn.sigmoid(out[..., 1]) * behind + _STRENGTH * out[..., 0]
+    return jnp.where(shots.valid, logits, -jnp.inf), _repair(shots, out[..., 2], out[..., 3:])
+
+
+def _repair(shots: Shots, gain: jax.Array, offset: jax.Array) -> jax.Array:
+    valid = shots.valid[..., None]
+    pixels = jnp.where(valid, shots.pixels, 0)
+    detail = pixels - _blurred(pixels, valid.astype(jnp.float32), *_BLURS[1])
+    if pixels.shape[-1] == 1:
+        offset = offset.mean(-1, keepdims=True)
+    return jnp.where(valid, 0.2 * offset + gain[..., None] * detail, 0)
+
+
+def softmax(logits: jax.Array) -> jax.Array:
+    """Softmax over axis 1 of `[B, N, H, W]`; 0 where every logit is −∞."""
+    top = jax.lax.stop_gradient(logits.max(1, keepdims=True))
+    e = jnp.exp(logits - jnp.where(jnp.isfinite(top), top, 0))
+    return e / jnp.maximum(e.sum(1, keepdims=True), jnp.finfo(jnp.float32).tiny)
+
+
+def choose(params: Params, shots: Shots, dtype: jnp.dtype = jnp.float32) -> tuple[jax.Array, jax.Array]:
+    """Logits `[B, N, H, W]` and repairs `[B, N, H, W, C]` of shots `[B, N, …]` that are all in memory.
+
+    Raises:
+      ValueError: a side is not a multiple of `factor(params)`.
+    """
+    shape, size = shots.hand.shape[:2], shots.hand.shape[2:]
+    if size[0] % factor(params) or size[1] % factor(params):
+        raise ValueError(f"the chooser takes sides that are multiples of {factor(params)} px, got {size[0]}×{size[1]}")
+    flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), shots)
+    own = encode(params, flat, dtype)
+    logits, repairs = decode(params, flat, own, pool(own, flat, shape), shape[1])
+    return logits.reshape(*shape, *size), repairs.reshape(*shape, *repairs.shape[1:])
+
+
+def choice(logits: jax.Array, repairs: jax.Array) -> Choice:
+    """Weights and repair from what `choose` returns; the repair does not teach the weights (no gradient)."""
+    weights = softmax(logits)
+    return Choice(weights, (jax.lax.stop_gradient(weights)[..., None] * repairs).sum(1))
+
+
+# ---- layers
+
+def _activate(x: jax.Array) -> jax.Array:
+    return jnp.where(x > 0, x, 0.1 * x)
+
+
+def _convolve(params: Params, name: str, x: jax.Array) -> jax.Array:
+    kernel, bias = (params[name][leaf].astype(x.dtype) for leaf in ("kernel", "bias"))
+    if kernel.shape[0] == 1:
+        return jnp.einsum("mhwc,cd->mhwd", x, kernel[0, 0]) + bias[None, None, None]
+    return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+                                        ) + bias[None, None, None]
+
+
+def _block(params: Params, name: str, x: jax.Array) -> jax.Array:
+    inner = _activate(_convolve(params, f"{name}_a", _activate(x)))
+    return x + _convolve(params, f"{name}_b", inner)
+
+
+def _to_depth(x: jax.Array) -> jax.Array:
+    """`[M, H, W, C]` → `[M, H/2, W/2, 4C]`."""
+    m, h, w, c = x.shape
+    return x.reshape(m, h // 2, 2, w // 2, 2, c).transpose(0, 1, 3, 2, 4, 5).reshape(m, h // 2, w // 2, 4 * c)
+
+
+def _to_space(x: jax.Array) -> jax.Array:
+    """The inverse of `_to_depth`."""
+    m, h, w, c = x.shape
+    return x.reshape(m, h, w, 2, 2, c // 4).transpose(0, 1, 3, 2, 4, 5).reshape(m, 2 * h, 2 * w, c // 4)
+
+
+def _twice(x: jax.Array) -> jax.Array:
+    return jnp.repeat(jnp.repeat(x, 2, 1), 2, 2)

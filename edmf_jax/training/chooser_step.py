@@ -1,0 +1,136 @@
+"""The training step of the chooser: simulated shots, loss, Adam, and a running mean of the parameters."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from ml_collections import ConfigDict
+
+from edmf_jax.core import chooser
+from edmf_jax.core.hand_made import gray, hand_made_logits
+from edmf_jax.core.ssim import ssim
+from edmf_jax.simulate.batch import Batch
+from edmf_jax.training.state import TrainState
+
+_SOFT = 2e-3  # half an 8-bit level: smaller errors count squared, larger ones as they are
+_LEAST_MSE = 1e-6
+
+
+class Averaged(NamedTuple):
+    """State of `averaged`: the optimizer's own, and the running mean of the parameters."""
+
+    optimizer: optax.OptState
+    average: chooser.Params
+
+
+def averaged(optimizer: optax.GradientTransformation, decay: float) -> optax.GradientTransformation:
+    """An optimizer that keeps a running mean of the parameters; of the first ones with a shorter memory."""
+    def init(params):
+        return Averaged(optimizer.init(params), jax.tree.map(jnp.copy, params))
+
+    def update(gradients, state, params):
+        updates, inner = optimizer.update(gradients, state.optimizer, params)
+        count = optax.tree.get(inner, "count").astype(jnp.float32)
+        keep = jnp.minimum(decay, (1 + count) / (10 + count))
+        moved = optax.apply_updates(params, updates)
+        return updates, Averaged(inner, jax.tree.map(lambda a, p: keep * a + (1 - keep) * p, state.average, moved))
+
+    return optax.GradientTransformation(init, update)
+
+
+def make_optimizer(config: ConfigDict) -> optax.GradientTransformation:
+    """Adam on gradients of norm 1 at most; the rate rises, and falls along a cosine to a fiftieth."""
+    train = config.train
+    rate = optax.linear_schedule(0.0, train.learning_rate, train.warmup_steps)
+    if train.decay_steps:
+        rate = optax.warmup_cosine_decay_schedule(0.0, train.learning_rate, train.warmup_steps, train.decay_steps,
+                                                  train.learning_rate / 50)
+    adam = optax.scale_by_adam(b1=0.9, b2=0.99)
+    return averaged(optax.chain(optax.clip_by_global_norm(1.0), adam, _scale_by(rate)), train.average)
+
+
+class _Steps(NamedTuple):
+    """State of `_scale_by`."""
+
+    done: jax.Array
+
+
+def _scale_by(rate: optax.Schedule) -> optax.GradientTransformation:
+    # optax's own counts its steps as well; `averaged` wants only Adam's count to be called "count".
+    def update(updates, state, params=None):
+        return jax.tree.map(lambda u: -rate(state.done) * u, updates), _Steps(state.done + 1)
+
+    return optax.GradientTransformation(lambda params: _Steps(jnp.zeros((), jnp.int32)), update)
+
+
+def initial_state(config: ConfigDict) -> TrainState:
+    """The state before step 0."""
+    params = chooser.init_params(jax.random.key(config.seed), chooser.SIZES[config.model.size])
+    return TrainState(jnp.zeros((), jnp.int32), params, make_optimizer(config).init(params), ())
+
+
+def shots_of(batch: Batch) -> chooser.Shots:
+    """What the network sees of a batch."""
+    return chooser.Shots(batch.pixels, hand_made_logits(batch.pixels), batch.valid, batch.clipped)
+
+
+def picture_loss(picture: jax.Array, target: jax.Array, config: ConfigDict) -> tuple[jax.Array, jax.Array]:
+    """A loss of pictures `[B, H, W, 3]`, and each one's mean squared error.
+
+    Absolute errors of pixels and of their differences, squared errors, structure of luma, and the logarithm of each
+    picture's squared error: without it copying is not learned to the end, because easy samples weigh nothing.
+    """
+    soft = lambda x: (jnp.sqrt(x * x + _SOFT**2) - _SOFT).mean()
+    d = picture - target
+    squared = jnp.square(d).mean((1, 2, 3))
+    slopes = soft(d[:, 1:] - d[:, :-1]) + soft(d[:, :, 1:] - d[:, :, :-1])
+    structure = 1 - ssim(gray(picture), gray(target)).mean()
+    decibels = jnp.log(squared + _LEAST_MSE).mean()
+    loss = soft(d) + 4 * squared.mean() + 0.5 * slopes + config.ssim_weight * structure
+    return loss + config.decibel_weight * decibels, squared
+
+
+def choice_loss(logits: jax.Array, error: jax.Array, levels: float) -> jax.Array:
+    """Cross-entropy of the weights against the shots that are near the target, `[]`.
+
+    A shot whose error is larger than the least one by e is right with exp(−e / levels): where all shots are equally
+    right, any mean of them is, so noise may be averaged.
+
+    Args:
+      logits: `[B, N, H, W]`, −∞ where not valid.
+      error: `[B, N, H, W]`, ∞ where not valid.
+      levels: 8-bit levels.
+    """
+    excess = (error - error.min(1, keepdims=True)) * (255 / levels)
+    log_weights = jax.nn.log_softmax(logits, 1)
+    return -jax.nn.logsumexp(jnp.where(jnp.isfinite(error), log_weights - excess, -jnp.inf), 1).mean()
+
+
+def loss_and_report(params: chooser.Params, batch: Batch, config: ConfigDict) -> tuple[jax.Array, dict]:
+    """The loss of a batch, and numbers for the log: PSNR in dB of hand-made choice, network and repair."""
+    loss, edge = config.loss, config.loss.edge_px
+    inner = lambda x, axis: jax.lax.slice_in_dim(jax.lax.slice_in_dim(
+        x, edge, x.shape[axis] - edge, axis=axis), edge, x.shape[axis + 1] - edge, axis=axis + 1)
+    shots = shots_of(batch)
+    logits, repairs = chooser.choose(params, shots, jnp.dtype(config.model.dtype))
+    pixels, target = inner(batch.pixels, 2), inner(batch.target, 1)
+    choice = chooser.choice(inner(logits, 2), inner(repairs, 2))
+    mean = (choice.weights[..., None] * pixels).sum(1)
+    chosen = choice_loss(inner(logits, 2), inner(batch.error, 2), loss.choice_levels)
+    weights_loss, squared = picture_loss(mean, target, loss)
+    repaired_loss, repaired = picture_loss(jax.lax.stop_gradient(mean) + choice.repair, target, loss)
+    hand = chooser.softmax(inner(jnp.where(batch.valid, shots.hand, -jnp.inf), 2))
+    by_hand = jnp.square((hand[..., None] * pixels).sum(1) - target).mean((1, 2, 3))
+    total = weights_loss + loss.choice_weight * chosen + loss.repair_weight * repaired_loss
+    psnr = lambda x: -10 * jnp.log10(x + 1e-7).mean()
+    return total, {"loss": total, "choice": chosen, "psnr_hand_made": psnr(by_hand), "psnr_weights": psnr(squared),
+                   "psnr_repaired": psnr(repaired)}
+
+
+def train_on(state: TrainState, batch: Batch, config: ConfigDict) -> tuple[TrainState, dict]:
+    """One step on a batch, and its numbers."""
+    gradients, report = jax.grad(loss_and_report, has_aux=True)(state.params, batch, config)
+    report["gradient_norm"] = optax.tree.norm(gradients)
+    updates, opt_state = make_optimizer(config).update(gradients, state.opt_state, state.params)
+    return TrainState(state.step + 1, optax.apply_updates(state.params, updates), opt_state, ()), report

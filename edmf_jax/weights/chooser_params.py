@@ -1,0 +1,66 @@
+"""Parameters of the chooser in one file, `.npz`: arrays `stem/kernel`, `stem/bias`, … and how they were made."""
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from edmf_jax.core import chooser
+from edmf_jax.errors import MissingFileError, UserError
+from edmf_jax.io.atomic import replace_file
+from edmf_jax.io.json_text import to_json
+from edmf_jax.weights.store import flatten, unflatten
+
+_ABOUT = "about"  # the entry that holds JSON text
+
+
+def save_chooser(path: Path, params: Mapping, about: Mapping) -> None:
+    """Writes parameters, completely or not at all.
+
+    Args:
+      path: of the file.
+      params: `chooser.init_params`' arrays.
+      about: JSON values: at least "size", one of `chooser.SIZES`.
+
+    Raises:
+      UserError: the disk is full, or no permission.
+    """
+    buffer = io.BytesIO()
+    text = np.frombuffer(to_json(about).encode(), np.uint8)
+    np.savez(buffer, **{name: np.asarray(x, np.float32) for name, x in flatten(params).items()}, **{_ABOUT: text})
+    try:
+        replace_file(path, buffer.getvalue())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror or error}); free some space or choose another "
+                        "folder") from error
+
+
+def load_chooser(path: str | Path) -> tuple[chooser.Params, dict]:
+    """The parameters, NumPy arrays, and what `save_chooser` was told about them.
+
+    Raises:
+      MissingFileError: there is no such file.
+      UserError: it is not such a file, or damaged.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MissingFileError(f"{path}: there is no such file of a chooser's parameters")
+    try:
+        with np.load(io.BytesIO(path.read_bytes())) as file:
+            about = json.loads(file[_ABOUT].tobytes())
+            params = unflatten({name: file[name] for name in file.files if name != _ABOUT})
+        widths = chooser.SIZES[about["size"]]
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: not a file of a chooser's parameters, or damaged ({error!r})") from error
+    expected = flatten(jax.eval_shape(lambda key: chooser.init_params(key, widths), jax.random.key(0)))
+    found = flatten(params)
+    for name in sorted(expected.keys() | found.keys()):
+        if name not in expected or name not in found or found[name].shape != expected[name].shape:
+            raise UserError(f"{path}: {name} is not as in a chooser of size {about['size']}; train or copy it again")
+        if not np.isfinite(found[name]).all():
+            raise UserError(f"{path}: {name} holds NaN or infinity; take an earlier file")
+    return params, about
