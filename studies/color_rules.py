@@ -19,6 +19,8 @@ from edmf_jax.fusion import stack
 from edmf_jax.fusion.pixels import from_unit
 from edmf_jax.fusion.stack import PhotoOptions, composite, exposure, sharpness
 from edmf_jax.fusion.stack.analysis import analyze_stack
+from edmf_jax.fusion.stack.shots import Masked
+from edmf_jax.fusion.stack.sketches import sketch
 from edmf_jax.io.images import write_image
 from edmf_jax.weights.store import load_pretrained
 from studies.photograph_scenes import SETTINGS, rendered_pairs
@@ -37,7 +39,7 @@ def to_one_exposure(a: np.ndarray, b: np.ndarray, options: PhotoOptions) -> tupl
       `[H, W, 3]` float32 in [0, 1] for each.
     """
     shots = [a, b]
-    analysis = analyze_stack(shots, ["a", "b"], a, options, lambda *_: None, lambda _: None)
+    analysis = analyze_stack([sketch(Masked(shot, None), with_view=False) for shot in shots], [None, None])
     target = analysis.target_curve(options.exposure)
     whole = slice(0, a.shape[0]), slice(0, a.shape[1])
     tiles = [composite.AlignedShot(shot, None, region, exposure.table(curve, target),

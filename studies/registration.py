@@ -20,13 +20,16 @@ from edmf_jax import registration
 from edmf_jax.registration import transforms
 from studies.registration_trials import KINDS, Material, Trial, add_material_options, find_material, make_trial
 
-MAX_ERROR_PX = 3.0  # a larger mean error of the corners is wrong
+MAX_ERROR_PX = 3.0  # a larger mean error is wrong
+_GRID = 24  # points along the longer side, at which map and flow are compared with the truth
 
 
 def run(trial: Trial, method: str, model: str) -> dict:
-    """The result of one method on one trial: mean corner error [px], whether it is wrong, confidence, seconds.
+    """The result of one method on one trial: mean errors [px], whether it is wrong, confidence, seconds.
 
-    A method that finds no map returns the identity; its error counts as infinite, not as that of the identity.
+    `error` is that of the matrix at the corners, `content` that of matrix and flow where the moving shot has pixels
+    (`content_error`).  A map with a flow is wrong if `content` is too large, another one if `error` is.  A method that
+    finds no map returns the identity; its errors count as infinite, not as those of the identity.
     """
     began = time.perf_counter()
     found = registration.register(trial.reference, trial.moving, model=model, method=method)
@@ -34,20 +37,52 @@ def run(trial: Trial, method: str, model: str) -> dict:
     result = {"confident": found.confident, "seconds": round(seconds, 3), "inliers": found.inliers,
               "matches": found.matches, "tiles": found.tiles, "agreeing": found.agreeing_tiles,
               "residual": found.residual_px, "deviation": found.deviation_px, "overlap": found.overlap,
-              "doubts": found.doubts, "error": float("inf"), "wrong": True}
+              "doubts": found.doubts, "flow": found.flow is not None, "error": float("inf"),
+              "content": float("inf"), "wrong": True}
     if trial.truth is None or not found.overlap:
         return result
     shape = trial.reference.shape
     result["error"] = float(transforms.corner_errors(found.matrix, trial.truth, shape).mean())
+    result["content"] = content_error(found, trial.truth, shape, trial.moving.shape)
     if trial.unwarped is not None:
         unwarped = registration.register(trial.reference, trial.unwarped, model=model, method=method)
         result["confident"] &= unwarped.confident
         warp = found.matrix @ np.linalg.inv(unwarped.matrix)
         result["apart"] = result["error"]  # how far the published pair itself is from being registered
-        result["error"] = float(transforms.corner_errors(warp, trial.truth, shape).mean()) if unwarped.overlap else (
-            float("inf"))
-    result["wrong"] = result["error"] > MAX_ERROR_PX
+        result["error"] = result["content"] = float("inf")
+        if unwarped.overlap:
+            result["error"] = float(transforms.corner_errors(warp, trial.truth, shape).mean())
+            result["content"] = content_error(found, trial.truth, shape, trial.moving.shape, unwarped)
+        result["flow"] |= unwarped.flow is not None
+    result["wrong"] = result["content" if result["flow"] else "error"] > MAX_ERROR_PX
     return result
+
+
+def content_error(found: registration.Registration, truth: np.ndarray, reference: tuple[int, ...],
+                  moving: tuple[int, ...], unwarped: registration.Registration | None = None) -> float:
+    """Mean distance [px] of map and flow from the truth, at a grid of points of the reference that `moving` covers.
+
+    Args:
+      found: from the reference to the moving shot.
+      truth: 3×3, reference px → moving px; with `unwarped`, from px of the moving shot before it was warped.
+      reference, moving: shapes of the shots.
+      unwarped: from the reference to the moving shot before it was warped.
+    """
+    steps = _GRID / max(reference[:2])
+    rows, columns = (max(2, round(side * steps)) for side in reference[:2])
+    x, y = np.meshgrid((np.arange(columns) + 0.5) / columns * reference[1] - 0.5,
+                       (np.arange(rows) + 0.5) / rows * reference[0] - 0.5)
+    points = np.stack([x.ravel(), y.ravel()], -1)
+    wanted = transforms.project(truth, points if unwarped is None else mapped(unwarped, points))
+    covered = ((wanted >= -0.5) & (wanted <= np.array([moving[1], moving[0]]) - 0.5)).all(1)
+    if not covered.any():
+        return float("inf")
+    return float(np.linalg.norm(mapped(found, points) - wanted, axis=1)[covered].mean())
+
+
+def mapped(found: registration.Registration, points: np.ndarray) -> np.ndarray:
+    """Where `points` `[N, 2]`, px of the reference, lie in the moving shot, by map and flow, `[N, 2]`."""
+    return transforms.project(found.matrix, points) + (0 if found.flow is None else found.flow.at(points))
 
 
 def run_all(material: Material, count: int, methods: Iterable[str], log: Path | None = None,
@@ -119,6 +154,10 @@ def _row(kind: str, method: str, results: list[dict]) -> table.Row:
     percentile_95 = lambda values: np.percentile(values, 95, method="higher")
     errors = [r["error"] for r in results]
     note = f"95th percentile {percentile_95(errors):.2f} px, failed {sum(r['wrong'] for r in results)}, {counts}"
+    if any("content" in r for r in results):
+        content = [r.get("content", r["error"]) for r in results]
+        note += (f"; of map and flow median {np.median(content):.3f}, 95th percentile {percentile_95(content):.2f} px, "
+                 f"with a flow {sum(r.get('flow', False) for r in results)}")
     if confident:
         kept = [r["error"] for r in confident]
         note += f"; of the confident ones median {np.median(kept):.3f}, 95th percentile {percentile_95(kept):.2f} px"

@@ -25,7 +25,7 @@ import cv2
 import numpy as np
 
 from edmf_jax.io.images import read_image, write_image
-from edmf_jax.registration import transforms
+from edmf_jax.registration import MODELS, transforms
 
 KINDS = ("rendered", "photograph", "pair", "unrelated")
 SIZE = (640, 480)
@@ -38,14 +38,14 @@ class Material:
 
     Attributes:
       seed: of everything that is drawn at random.
-      model: of the maps: "similarity", "affine" or "homography".
+      model: of the maps: "similarity", "affine" or "homography"; "auto": homographies, which registration is not told.
       pictures: photographs, for `photograph`.
       pairs: the files of real pairs, for `pair`.
       size: height and width of the rendered pairs, px.
     """
 
     seed: int = 0
-    model: str = "homography"
+    model: str = "auto"
     pictures: tuple[Path, ...] = ()
     pairs: tuple[tuple[Path, Path], ...] = ()
     size: tuple[int, int] = SIZE
@@ -168,8 +168,9 @@ def two_shots(rng: np.random.Generator, image: np.ndarray, matrix: np.ndarray) -
 
 def add_material_options(parser: argparse.ArgumentParser) -> None:
     """The options that `find_material` needs."""
-    parser.add_argument("--model", default="homography", choices=list(transforms.CONTROL_POINTS),
-                        help="of the maps (default: %(default)s)")
+    parser.add_argument("--model", default="auto", choices=MODELS,
+                        help="of the maps, which registration is told; auto: homographies, which it is not told "
+                             "(default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the trials (default: %(default)s)")
     parser.add_argument("--pictures", type=Path, help="a folder of photographs")
     parser.add_argument("--pairs", type=Path, help="a folder with Source_A and Source_B")

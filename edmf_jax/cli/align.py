@@ -3,14 +3,13 @@
 import argparse
 from collections.abc import Callable
 
-from edmf_jax.cli.options import FORMATS, add_alignment, progress_bar, say
+from edmf_jax.cli.options import FORMATS, LeftOut, add_alignment, progress_bar, say
 
 
 def add_command(command: Callable[..., argparse.ArgumentParser]) -> None:
     """Adds `edmf align` to the parser; `command(name, run, help)` is that of `main.make_parser`."""
-    sub = command("align", _align, "register shots to the first one and write them, without fusing")
-    sub.add_argument("shots", nargs="+", metavar="SHOT", help="two or more, or a folder or a file of several pages; "
-                     "the first one's frame is kept")
+    sub = command("align", _align, "register shots to one of them and write them, without fusing")
+    sub.add_argument("shots", nargs="+", metavar="SHOT", help="two or more, or a folder or a file of several pages")
     sub.add_argument("-o", "--output", required=True, metavar="DIR", help="the folder to write into")
     sub.add_argument("--format", default="png", choices=FORMATS, help="default: png")
     add_alignment(sub)
@@ -23,12 +22,16 @@ def _align(args) -> int:
 
     use_cpu_only()
     enable_compilation_cache()
+    left_out = LeftOut("align")
     with progress_bar() as progress:
         written = list(align_files(args.shots, args.output, align=args.align, model=args.model,
-                                   suffix=f".{args.format}", force=args.force, progress=progress, log=say("align")))
+                                   on_bad_shot=args.on_bad_shot, reference=args.reference,
+                                   use_alignment=args.use_alignment, save_alignment=args.save_alignment,
+                                   suffix=f".{args.format}", force=args.force,
+                                   progress=progress, log=say("align"), left_out=left_out))
     for path, registration in written:
         print(f"{path}{'' if registration is None else _evidence(registration)}")
-    return 0
+    return left_out.exit_code
 
 
 def _evidence(registration) -> str:

@@ -1,10 +1,11 @@
 """The command `edmf fuse`: parses arguments, calls one library function, prints its result."""
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 
-from edmf_jax.cli.options import FORMATS, add_alignment, progress_bar, say
+from edmf_jax.cli.options import FORMATS, LEFT_OUT, LeftOut, add_alignment, print_line, progress_bar, say, two_numbers
 
 # Equal to the choices of `fusion.stack.PhotoOptions`; repeated here, so that --help need not import it.
 EXPOSURES = ("reference", "average", "well-exposed")
@@ -15,18 +16,24 @@ def add_command(command: Callable[..., argparse.ArgumentParser]) -> None:
     """Adds `edmf fuse` to the parser; `command(name, run, help)` is that of `main.make_parser`."""
     sub = command("fuse", _fuse, "fuse shots of one scene, focused at different depths, into one picture",
                   epilog="A batch names a file that fails and goes on (exit code 1).  If it is stopped, the same "
-                         "command continues with the results that are missing.")
-    sub.add_argument("shots", nargs="*", metavar="SHOT", help="two or more, or a folder or a file of several "
-                     "pages; the result has the frame, brightness, EXIF and color profile of the first one")
+                         "command continues with the results that are missing.  Exit code 3: done, but without shots "
+                         "that could not be placed or were given twice.")
+    sub.add_argument("shots", nargs="*", metavar="SHOT",
+                     help="two or more, or a folder or a file of several pages; see --reference")
     sub.add_argument("-o", "--output", required=True, metavar="OUT",
-                     help="the picture to write, its suffix is the format; for a batch the folder")
+                     help="the picture to write, its suffix is the format; for a batch or slabs the folder")
     batch = sub.add_mutually_exclusive_group()
     batch.add_argument("--pairs", nargs=2, metavar=("DIR_A", "DIR_B"),
                        help="a batch: the pictures of two folders, paired by the last number in their names if both "
                             "folders have the same numbers, otherwise in the order of their names")
     batch.add_argument("--stacks", metavar="DIR", help="a batch: every sub-folder holds the shots of one picture")
     batch.add_argument("--brackets", metavar="DIR", help=argparse.SUPPRESS)  # the former name of --stacks
-    sub.add_argument("--format", choices=FORMATS, help="format of a batch's results (default: as the first shot)")
+    sub.add_argument("--shard", type=two_numbers("/"), metavar="K/N", help="of a batch only every Nth picture, "
+                     "beginning with the Kth, so that N machines share the work")
+    sub.add_argument("--slab", type=two_numbers(":"), metavar="SIZE:OVERLAP", help="fuse the stack in runs of SIZE "
+                     "shots, of which OVERLAP are in the next one too: OUT/slab-01.tif, … for retouching")
+    sub.add_argument("--format", choices=FORMATS, help="format of the results of a batch or slabs (default: as the "
+                     "first shot)")
     sub.add_argument("--weights", metavar="DIR-or-NAME",
                      help="written by `edmf export` or `edmf import-mufusion` (default: the shipped ones), for "
                           "--pixels network")
@@ -46,88 +53,139 @@ def add_command(command: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _options(args) -> dict:
-    return {"preset": args.preset, "align": args.align, "model": args.model, "exposure": args.exposure,
-            "crop": args.crop, "pixels": args.pixels}
+    """The arguments of `fuse_files` and `fuse_slabs` that are the same for one picture, slabs and a batch."""
+    return {"align": args.align, "model": args.model, "exposure": args.exposure, "pixels": args.pixels,
+            "on_bad_shot": args.on_bad_shot, "reference": args.reference, "use_alignment": args.use_alignment,
+            "force": args.force}
 
 
 def _fuse(args) -> int:
-    from edmf_jax.errors import UserError
-    from edmf_jax.fusion.fuse import fuse_files
     from edmf_jax.runtime.process import enable_compilation_cache, use_cpu_only
 
     if args.brackets:
         print("edmf fuse: --brackets is now called --stacks", file=sys.stderr)
         args.stacks = args.brackets
-    batch = args.pairs or args.stacks
-    if bool(args.shots) == bool(batch):
-        what = "neither is given" if not batch else f"{args.shots[0]} is a shot beside a batch"
-        raise UserError(f"give SHOTs, or one of --pairs and --stacks: {what}")
-    if not (args.weights or args.preset == "paper" or args.pixels == "network"):
+    batch = bool(args.pairs or args.stacks)
+    _check_together(args, batch)
+    if not _needs_weights(args):
         use_cpu_only()
     enable_compilation_cache()
-    if batch:
-        return _fuse_batch(args)
-    if args.format:
+    return _fuse_batch(args) if batch else _fuse_slabs(args) if args.slab else _fuse_one(args)
+
+
+def _needs_weights(args) -> bool:
+    return bool(args.weights or args.preset == "paper" or args.pixels == "network")
+
+
+def _check_together(args, batch: bool) -> None:
+    """Raises UserError if options were given that exclude each other."""
+    from edmf_jax.errors import UserError
+
+    if bool(args.shots) == batch:
+        what = "neither is given" if not batch else f"{args.shots[0]} is a shot beside a batch"
+        raise UserError(f"give SHOTs, or one of --pairs and --stacks: {what}")
+    if args.format and not (batch or args.slab):
         raise UserError(f"--format {args.format} is for a batch; the format follows from the suffix of {args.output}")
+    if args.shard and not batch:
+        raise UserError(f"--shard {args.shard[0]}/{args.shard[1]} is for a batch, --pairs or --stacks; leave it out")
+    if args.slab and batch:
+        raise UserError(f"--slab {args.slab[0]}:{args.slab[1]} is for one stack; name its SHOTs instead of a batch")
+    writes_no = "a batch writes no {}; fuse the shots one by one for them"
+    writes_no = writes_no if batch else "--slab writes no {}; leave it out"
+    for option, value, what in (("--report", args.report, "reports"), ("--save-map", args.save_map, "maps"),
+                                ("--save-alignment", batch and args.save_alignment, "alignments")):
+        if value and (batch or args.slab):
+            raise UserError(f"{option} {value}: {writes_no.format(what)}")
+    if args.slab and args.crop:
+        raise UserError("--crop: all slabs have the reference's frame; leave it out")
+    if args.slab and args.preset != "photo":
+        raise UserError(f"--preset {args.preset}: --slab is for the preset photo; leave out one of them")
+
+
+def _fuse_one(args) -> int:
+    from edmf_jax.fusion.fuse import fuse_files
+
     make_page = None
     if args.report:
         from edmf_jax.reports.fusion_page import make_page
+    left_out = LeftOut("fuse")
     with progress_bar() as progress:
-        fuse_files(args.shots, args.output, weights=args.weights, force=args.force, save_map=args.save_map,
-                   report=args.report, make_page=make_page, progress=progress, log=say("fuse"), **_options(args))
+        fuse_files(args.shots, args.output, weights=args.weights, preset=args.preset, crop=args.crop,
+                   save_map=args.save_map, save_alignment=args.save_alignment, report=args.report, make_page=make_page,
+                   progress=progress, log=say("fuse"), left_out=left_out, **_options(args))
     print(args.output)
-    return 0
+    return left_out.exit_code
+
+
+def _fuse_slabs(args) -> int:
+    from edmf_jax.fusion.slabs import fuse_slabs
+
+    left_out, existing = LeftOut("fuse"), 0
+    with progress_bar() as progress:
+        for slab in fuse_slabs(args.shots, args.output, *args.slab, weights=args.weights, left_out=left_out,
+                               suffix=args.format and f".{args.format}", save_alignment=args.save_alignment,
+                               progress=progress, log=say("fuse"), **_options(args)):
+            existing += slab.existed
+            if not slab.existed:
+                print_line(f"{slab.path}: shots {', '.join(map(str, slab.numbers))}")
+    if existing:
+        print(f"{existing} exist already (--force fuses them again)")
+    return left_out.exit_code
 
 
 def _fuse_batch(args) -> int:
-    """Fuses every job of a batch; returns 1 if one failed, else 0."""
+    """Fuses every job of a batch; returns 1 if one failed, `LEFT_OUT` if one is without a shot, else 0."""
     import signal
 
-    from edmf_jax.errors import UserError
     from edmf_jax.fusion.align import make_folder
     from edmf_jax.fusion.batch import run_jobs
     from edmf_jax.fusion.fuse import fuse_files, resolve_weights
     from edmf_jax.runtime.interrupt import Interrupted
 
-    if args.report:
-        raise UserError(f"--report {args.report}: a batch writes no reports; fuse the shots one by one for them")
-    if args.save_map:
-        raise UserError(f"--save-map {args.save_map}: a batch writes no maps; fuse the shots one by one for them")
     jobs = _find_jobs(args)
-    weights = args.weights
-    if weights or args.preset == "paper" or args.pixels == "network":
-        weights = resolve_weights(weights)  # once for all jobs
+    weights = resolve_weights(args.weights) if _needs_weights(args) else args.weights  # once for all jobs
     make_folder(args.output)
+    without: dict[str, list[str]] = {}  # job → shots that were left out
 
     def fuse(job):
+        left_out = LeftOut("fuse", f"{job.name}: ")
         with progress_bar() as progress:
-            fuse_files(job.shots, job.output, weights=weights, force=args.force, **_options(args),
+            fuse_files(job.shots, job.output, weights=weights, preset=args.preset, crop=args.crop, left_out=left_out,
                        log=lambda line: say("fuse")(f"{job.name}: {line}"),
-                       progress=lambda what, share: progress(f"{job.name}: {what}", share))
+                       progress=lambda what, share: progress(f"{job.name}: {what}", share), **_options(args))
+        if left_out.names:
+            without[job.name] = left_out.names
+
+    def done(job):
+        names = ", ".join(os.path.basename(shot) for shot in without.get(job.name, ()))
+        print(f"{job.output}{f': without {names}' if names else ''}", flush=True)
 
     def failed(job, error):
         print(f"edmf fuse: {job.name}: {' '.join(str(error).split())}", file=sys.stderr)
 
     try:
-        fused, existing, failures = run_jobs(jobs, fuse, force=args.force, failed=failed,
-                                             done=lambda job: print(job.output, flush=True))
+        fused, existing, failures = run_jobs(jobs, fuse, force=args.force, failed=failed, done=done)
     except KeyboardInterrupt as error:
         raise Interrupted("stopped; the same command continues with what is missing", signal.SIGINT) from error
-    print(f"{fused} fused" + (f", {existing} exist already (--force fuses them again)" if existing else "")
+    print(f"{fused} fused" + (f", {len(without)} of them without some shots" if without else "")
+          + (f", {existing} exist already (--force fuses them again)" if existing else "")
           + (f", {failures} failed" if failures else ""))
-    return int(failures > 0)
+    return 1 if failures else LEFT_OUT if without else 0
 
 
 def _find_jobs(args) -> list:
     """The jobs of a batch; prints how many there are."""
-    from edmf_jax.fusion.batch import pair_up, stacks_in
+    from edmf_jax.fusion.batch import pair_up, shard_of, stacks_in
     from edmf_jax.io.shot_list import path_of
 
     suffix = f".{args.format}" if args.format else None
+    shard = shard_of(*args.shard) if args.shard else slice(None)
+    of_all = f" in shard {args.shard[0]}/{args.shard[1]}" if args.shard else ""
     if args.pairs:
-        jobs, how = pair_up(*args.pairs, args.output, suffix, say("fuse"))
-        print(f"{len(jobs)} pairs {how}: {' + '.join(path_of(shot).name for shot in jobs[0].shots)}, …")
+        jobs, how = pair_up(*args.pairs, args.output, suffix, say("fuse"), shard=shard)
+        example = f": {' + '.join(path_of(shot).name for shot in jobs[0].shots)}, …" if jobs else ""
+        print(f"{len(jobs)} pairs{of_all} {how}{example}")
     else:
-        jobs = stacks_in(args.stacks, args.output, suffix, say("fuse"))
-        print(f"{len(jobs)} stacks")
+        jobs = stacks_in(args.stacks, args.output, suffix, say("fuse"), shard=shard)
+        print(f"{len(jobs)} stacks{of_all}")
     return jobs

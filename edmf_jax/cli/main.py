@@ -3,6 +3,7 @@
     0         done
     1         part of a batch failed, or the reader of the output closed the pipe
     2         a mistake that the user can correct; one line on standard error names it
+    3         done, but without shots that could not be placed or were given twice
     130, 143  stopped by SIGINT or SIGTERM
 
 Each command imports what it needs when it runs, so `edmf --help` imports no jax.
@@ -23,8 +24,8 @@ from edmf_jax.cli import (
     export,
     fuse,
     import_weights,
-    metrics,
     methods,
+    metrics,
     report,
     train,
 )

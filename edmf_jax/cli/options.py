@@ -6,8 +6,11 @@ import sys
 from collections.abc import Callable, Iterator
 
 # Equal to the choices of `fusion.stack.PhotoOptions`; repeated here, so that --help need not import it.
-ALIGN = ("pso-sift", "sift+ransac", "sift+magsac", "ecc", "none")
-MODELS = ("homography", "affine", "similarity")
+ALIGN = ("pso-sift", "sift+ransac", "sift+magsac", "ecc", "best-effort", "none")
+MODELS = ("auto", "homography", "affine", "similarity")
+ON_BAD_SHOT = ("skip", "stop")
+LEFT_OUT = 3
+"""Exit code: done, but without shots that could not be placed or were given twice."""
 FORMATS = ("png", "tif", "jpg", "webp")
 # Equal to the names in `evaluation.scoring.GROUPS` and `metrics.FURTHER`.
 FURTHER = ("Q_MI", "Q_Y", "Q_CB", "Q_P", "FMI", "MEF-SSIM", "CC", "SCD", "SD")
@@ -21,11 +24,47 @@ def positive(text: str) -> int:
     return value
 
 
+def two_numbers(separator: str) -> Callable[[str], tuple[int, int]]:
+    """A type for arguments like 5:2 or 3/16; what the numbers may be is for the library to say."""
+    def parse(text: str) -> tuple[int, int]:
+        parts = text.split(separator)
+        if len(parts) != 2 or not all(part.isdecimal() for part in parts):
+            raise argparse.ArgumentTypeError(f"{text!r} is not two whole numbers like 3{separator}2")
+        return int(parts[0]), int(parts[1])
+
+    return parse
+
+
 def add_alignment(sub: argparse.ArgumentParser) -> None:
-    """--align and --model."""
-    sub.add_argument("--align", choices=ALIGN, help="how the shots are registered (default: pso-sift); none: they "
-                     "are registered already")
-    sub.add_argument("--model", choices=MODELS, help="kind of map between two shots (default: homography)")
+    """How shots are registered, and the files that keep it."""
+    sub.add_argument("--align", choices=ALIGN, help="how the shots are registered (default: pso-sift); best-effort: by "
+                     "the best maps there are, even if they can't be trusted; none: they are registered already")
+    sub.add_argument("--model", choices=MODELS, help="kind of map between two shots (default: auto, the simplest that "
+                     "the pictures allow)")
+    sub.add_argument("--on-bad-shot", choices=ON_BAD_SHOT, help="if a shot can't be placed: go on without it (default "
+                     "for three shots and more; exit code 3), or stop (default for two)")
+    sub.add_argument("--reference", metavar="SHOT", help="the shot whose frame, brightness, EXIF and color profile are "
+                     "kept: its file name or its number, from 1 on (default: the first)")
+    sub.add_argument("--save-alignment", metavar="FILE.json", help="write how the shots lie, for --use-alignment")
+    sub.add_argument("--use-alignment", metavar="FILE.json", help="take the shots' places from this file instead of "
+                     "registering them: for other exports of the same shots, or for the same rig")
+
+
+class LeftOut:
+    """Prints a line for each shot that is not used, and keeps their names; called with its name and the reason."""
+
+    def __init__(self, command: str, prefix: str = ""):
+        self.names: list[str] = []
+        self._say, self._prefix = say(command), prefix
+
+    def __call__(self, name: str, reason: str) -> None:
+        self.names.append(name)
+        self._say(f"{self._prefix}{name}: left out, {reason}")
+
+    @property
+    def exit_code(self) -> int:
+        """0, or `LEFT_OUT` if a shot was left out."""
+        return LEFT_OUT if self.names else 0
 
 
 def add_metrics(sub: argparse.ArgumentParser, last: str = "") -> None:
@@ -44,6 +83,14 @@ def say(command: str) -> Callable[[str], None]:
         tqdm.write(f"edmf {command}: {line}", file=sys.stderr)
 
     return show
+
+
+def print_line(line: str) -> None:
+    """Prints a line to standard output at once, above a progress bar if there is one."""
+    from tqdm import tqdm
+
+    tqdm.write(line, file=sys.stdout)
+    sys.stdout.flush()
 
 
 @contextlib.contextmanager

@@ -6,6 +6,7 @@ In reading order:
 - stack/: preset "photo": registration, exposure, borders, blending of any number of shots;
 - published: preset "paper"; tiling: the network on pictures of any size in bounded memory;
 - pixels: which arrays are accepted, and their conversion to [0, 1] and back;
-- align, batch: registering without fusing, and many fusions in one run;
+- shot_files: the shots that a user names; alignment_file: where they lie, from one run to another;
+- align, slabs, batch: registering without fusing, a stack in parts, and many fusions in one run;
 - record: what a report is made from.
 """

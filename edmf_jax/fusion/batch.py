@@ -22,6 +22,7 @@ from edmf_jax.io.shot_list import (
     path_of,
 )
 
+_ALL = slice(None)
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -39,7 +40,7 @@ class Job:
 
 
 def pair_up(folder_a: str | os.PathLike, folder_b: str | os.PathLike, output: str | os.PathLike,
-            suffix: str | None = None, log: Log = lambda line: None) -> tuple[list[Job], str]:
+            suffix: str | None = None, log: Log = lambda line: None, *, shard: slice = _ALL) -> tuple[list[Job], str]:
     """Pairs the pictures of two folders; each result is named after its picture in the first folder.
 
     They are paired by the last number in their names, if every name has one, no two in a folder are
@@ -52,6 +53,7 @@ def pair_up(folder_a: str | os.PathLike, folder_b: str | os.PathLike, output: st
       suffix: the format of the results; None: that of the picture in the first folder, or TIFF if that format can't
         be written.
       log: called with a line for every choice that was made among the files.
+      shard: which of the pairs, see `shard_of`.
 
     Returns:
       The pairs in the order of the first folder's names, and "by number" or "in the order of their names".
@@ -74,12 +76,13 @@ def pair_up(folder_a: str | os.PathLike, folder_b: str | os.PathLike, output: st
         if capture_times([*a, *b]) is not None:
             a, b = order_by_capture(a, str(folder_a), log), order_by_capture(b, str(folder_b), log)
         pairs, how = list(zip(a, b)), "in the order of their names"
-    pairs = [tuple(choose_pages(list(pair), log)) for pair in pairs]
-    return _make_jobs([(path_of(first).stem, (first, second)) for first, second in pairs], output, suffix), how
+    # Names are compared over all pairs: those of another shard may not be overwritten either.
+    jobs = _make_jobs([(path_of(first).stem, (first, second)) for first, second in pairs], output, suffix)[shard]
+    return [dataclasses.replace(job, shots=tuple(choose_pages(list(job.shots), log))) for job in jobs], how
 
 
 def stacks_in(folder: str | os.PathLike, output: str | os.PathLike, suffix: str | None = None,
-              log: Log = lambda line: None) -> list[Job]:
+              log: Log = lambda line: None, *, shard: slice = _ALL) -> list[Job]:
     """A job for every sub-folder: its shots as of `shot_list.expand_shots`; the result is named after the sub-folder.
 
     A sub-folder with fewer than two shots gets a job too, which fails when it is run.
@@ -87,7 +90,7 @@ def stacks_in(folder: str | os.PathLike, output: str | os.PathLike, suffix: str 
     Args:
       folder: the folder of the sub-folders.
       output: the folder of the results; skipped if it is one of the sub-folders.
-      suffix, log: see `pair_up`.
+      suffix, log, shard: see `pair_up`.
 
     Raises:
       UserError: there is no sub-folder, or one can't be read; two results would have one name.
@@ -97,7 +100,20 @@ def stacks_in(folder: str | os.PathLike, output: str | os.PathLike, suffix: str 
     if not subfolders:
         raise UserError(f"{folder}: no sub-folders in it; each must hold the shots of one picture")
     return _make_jobs([(path.name, tuple(expand_shots([path], log) if find_pictures(path) else ()))
-                       for path in subfolders], output, suffix)
+                       for path in subfolders[shard]], output, suffix)
+
+
+def shard_of(number: int, count: int) -> slice:
+    """Shard `number` of `count`, from 1 on: every `count`-th job, beginning with that number.
+
+    All shards together are all jobs, each once, so their results are the files of one run without shards.
+
+    Raises:
+      UserError: there is no such shard.
+    """
+    if not 1 <= number <= count:
+        raise UserError(f"shard {number}/{count}: give NUMBER/COUNT, with a number from 1 to the count")
+    return slice(number - 1, None, count)
 
 
 def run_jobs(jobs: Iterable[Job], fuse: Callable[[Job], object], *, force: bool = False,

@@ -24,17 +24,19 @@ import numpy as np
 
 from edmf_jax.errors import MissingFileError, UserError
 from edmf_jax.fusion import stack
+from edmf_jax.fusion.alignment_file import alignment_json, known_alignment
 from edmf_jax.fusion.pixels import stretch
 from edmf_jax.fusion.published import fuse_as_published
 from edmf_jax.fusion.record import FusionRecord
+from edmf_jax.fusion.shot_files import ShotFiles, reader, reference_first, reference_number
 from edmf_jax.fusion.stack.shots import Masked, as_masked, find_white, read_masked
 from edmf_jax.io.atomic import replace_file
-from edmf_jax.io.images import ALPHA_SUFFIXES, check_target, write_image
-from edmf_jax.io.metadata import Metadata, check_fits
-from edmf_jax.io.outputs import check_outputs
+from edmf_jax.io.images import check_target, write_image
+from edmf_jax.io.metadata import check_fits
+from edmf_jax.io.outputs import check_outputs, percent_missing, with_alpha
 from edmf_jax.io.palette_png import write_map
-from edmf_jax.io.photographs import Page, inspect_all, read_shot_with_mask
-from edmf_jax.io.shot_list import Log, expand_shots, path_of
+from edmf_jax.io.photographs import Page, inspect_all
+from edmf_jax.io.shot_list import Log, expand_shots
 from edmf_jax.weights.store import HOW_TO_GET_WEIGHTS, Weights, load_pretrained, load_weights
 
 PRESETS = ("photo", "paper")
@@ -45,25 +47,28 @@ SHIPPED = "edmf"  # the weights that are used where none are named
 def fuse(images: Sequence[np.ndarray | str | os.PathLike | Page],
          weights: Weights | str | os.PathLike | None = None, preset: str = "photo", *,
          align: str | None = None, model: str | None = None, exposure: str | None = None,
-         crop: bool | None = None, pixels: str | None = None,
-         progress: Callable[[str, float], None] | None = None, log: Log | None = None) -> np.ndarray:
+         crop: bool | None = None, pixels: str | None = None, on_bad_shot: str | None = None,
+         reference: int | str | None = None, progress: Callable[[str, float], None] | None = None,
+         log: Log | None = None) -> np.ndarray:
     """Fuses photographs of one scene, focused at different depths.
 
     Args:
-      images: the reference first.  Arrays: `[H, W]`, `[H, W, 1]` or `[H, W, 3]` RGB; uint8 or uint16, or floating point
+      images: two or more.  Arrays: `[H, W]`, `[H, W, 1]` or `[H, W, 3]` RGB; uint8 or uint16, or floating point
         in [0, 1].  At least 16 × 16 px.  With preset "paper" two of one shape and dtype.  uint16 may use 10, 12 or 14
         bits only, 0…1023 for example, and so does the result then.  Or paths, which may be mixed with arrays: of files,
         folders and patterns (see `io.shot_list.expand_shots`), read as by `fuse_files`.
       weights: `Weights`, or a folder or name for `load_weights`; None: if a network is used, the weights that ship
         with the package.  Pass `Weights` to read them once for many pictures.
       preset: "photo", or "paper": the published method for two registered pictures.
-      align, model, exposure, crop, pixels: preset "photo" only, see `stack.PhotoOptions`; None: its default, except
-        that `pixels` is "network" if weights are given.
+      align, model, exposure, crop, pixels, on_bad_shot: preset "photo" only, see `stack.PhotoOptions`; None: its
+        default, except that `pixels` is "network" if weights are given.
+      reference: whose frame, brightness and dtype the result has: a number, from 1 on, or the name of a file; None: the
+        first.
       progress: preset "photo" only: called with a few words and the share of the work that is done, in [0, 1].
       log: called with a line for every choice that was made among the files; None: these are warnings.
 
     Returns:
-      An array of the first image's dtype and channels, and of its size unless cropped.  Floating-point images are
+      An array of the reference's dtype and channels, and of its size unless cropped.  Floating-point images are
       computed in float32, whatever their dtype (preset "paper" with a float64 network: in float64).  Where all files
       are transparent it is 0.
 
@@ -76,20 +81,23 @@ def fuse(images: Sequence[np.ndarray | str | os.PathLike | Page],
     images = [images] if isinstance(images, (str, os.PathLike)) else images
     lines: list[str] = []
     images = expand_shots(images, log or lines.append)
-    options = _options(preset, len(images), weights, align=align, model=model, exposure=exposure, crop=crop,
-                       pixels=pixels)
-    paths = [image for image in images if _is_path(image)]
-    inspect_all(paths, allow_duplicates=options is None)
-    names = [str(image) if _is_path(image) else f"images[{number}]" for number, image in enumerate(images)]
-    shots = [_reader(image) if _is_path(image) else np.asarray(image) for image in images]
+    options = make_options(preset, len(images), weights, align=align, model=model, exposure=exposure, crop=crop,
+                       pixels=pixels, on_bad_shot=on_bad_shot)
+    order = reference_first(len(images), reference_number(reference, images))
+    names = [str(images[number]) if _is_path(images[number]) else f"images[{number}]" for number in order]
+    images = [images[number] for number in order]
+    inspect_all([image for image in images if _is_path(image)], allow_duplicates=options is None or len(images) > 2)
+    shots = [reader(image) if _is_path(image) else np.asarray(image) for image in images]
     weights = resolve_weights(weights) if needs_network(options) else None
     if options is None:
         fused, covered = fuse_as_published([as_masked(shot) for shot in shots], names, weights)
     else:
-        result = stack.fuse_photos(shots, names, weights=weights, options=options, progress=progress)
+        tell = log or lines.append
+        result = stack.fuse_photos(shots, names, weights=weights, options=options, progress=progress, warn=tell,
+                                   left_out=lambda name, reason: tell(f"{name}: left out, {reason}"))
         fused, covered = result.image, result.covered
     if covered is not None:
-        (log or lines.append)(f"{_percent_missing(covered)} of the result is transparent in all files; it is 0 there")
+        (log or lines.append)(f"{percent_missing(covered)} of the result is transparent in all files; it is 0 there")
     for line in lines:
         warnings.warn(line, stacklevel=2)
     return fused
@@ -99,16 +107,15 @@ def _is_path(image) -> bool:
     return isinstance(image, (str, os.PathLike, Page))
 
 
-def _reader(path: str | os.PathLike | Page) -> Callable[[], Masked]:
-    return lambda: Masked(*read_shot_with_mask(path))
-
-
 def fuse_files(paths: Sequence[str | os.PathLike | Page], out: str | os.PathLike, *,
                weights: Weights | str | os.PathLike | None = None, preset: str = "photo", align: str | None = None,
                model: str | None = None, exposure: str | None = None, crop: bool | None = None,
-               pixels: str | None = None, force: bool = False, save_map: str | os.PathLike | None = None,
-               report: str | os.PathLike | None = None, make_page: PageMaker | None = None,
-               progress: Callable[[str, float], None] | None = None, log: Log = lambda line: None) -> np.ndarray:
+               pixels: str | None = None, on_bad_shot: str | None = None, reference: int | str | None = None,
+               force: bool = False, use_alignment: str | os.PathLike | None = None,
+               save_alignment: str | os.PathLike | None = None, left_out: Callable[[str, str], None] | None = None,
+               save_map: str | os.PathLike | None = None, report: str | os.PathLike | None = None,
+               make_page: PageMaker | None = None, progress: Callable[[str, float], None] | None = None,
+               log: Log = lambda line: None) -> np.ndarray:
     """`fuse` from files to a file (see `read_shot_with_mask`, `write_image`); returns what was written.
 
     Transparent pixels are pixels that a shot does not have.  Where no shot has any the result is transparent too
@@ -119,9 +126,13 @@ def fuse_files(paths: Sequence[str | os.PathLike | Page], out: str | os.PathLike
     comes, so a long stack need not fit into memory.
 
     Args:
-      paths, out: the sources, the reference first (see `io.shot_list.expand_shots`), and the file to write.
-      weights, preset, align, model, exposure, crop, pixels, progress: see `fuse`.
-      force: overwrite `out`, `save_map` and `report`.
+      paths, out: the sources (see `io.shot_list.expand_shots`), and the file to write.
+      weights, preset, align, model, exposure, crop, pixels, on_bad_shot, reference, progress: see `fuse`.
+      force: overwrite `out`, `save_map`, `save_alignment` and `report`.
+      use_alignment: a file written by `save_alignment`; the shots lie as it says, and are not registered.
+      save_alignment: a JSON file to write, with the map of every shot (see `alignment_file`).
+      left_out: called with the name and the reason of each shot that is not used, before the long work; None: `log` is
+        called with a line.
       save_map: preset "photo" only: a PNG to write with the number of the shot that each pixel comes from.
       report: an HTML file to write, complete in itself, as `make_page` makes it.
       make_page: needed with `report`: makes the page's bytes from the record of the fusion and the shots, as
@@ -130,43 +141,54 @@ def fuse_files(paths: Sequence[str | os.PathLike | Page], out: str | os.PathLike
 
     Raises:
       UserError: as `fuse`, `read_shot_with_mask` and `write_image`; a file to write exists already or is a source;
-        two shots are the same file, or their color profiles differ.
+        two shots are the same file, or their color profiles differ; `use_alignment` is no alignment of these shots.
       MissingFileError: a source, the weights or the folder of `out` do not exist.
     """
     began = time.monotonic()
-    paths = expand_shots(paths, log)
-    options = _options(preset, len(paths), weights, align=align, model=model, exposure=exposure, crop=crop,
-                       pixels=pixels)
-    names = [str(path) for path in paths]
+    given = ShotFiles.find(paths, reference, log)
+    options = make_options(preset, len(given.paths), weights, align=align, model=model, exposure=exposure, crop=crop,
+                           pixels=pixels, on_bad_shot=on_bad_shot)
     if report is not None and make_page is None:
         raise ValueError("fuse_files: report needs make_page, for example reports.fusion_page.make_page")
-    check_outputs(out, save_map, report, [path_of(path) for path in paths], preset, force)
+    check_outputs(out, save_map, report, given.sources, preset, force, save_alignment)
+    known = known_alignment(use_alignment, given, preset, align=align, model=model)
     weights = resolve_weights(weights) if needs_network(options) else None
-    metadata = inspect_all(paths, allow_duplicates=options is None)[0]
-    shots = [_reader(path) for path in paths]
-    first = shots[0]()
+    metadata = inspect_all(given.paths, allow_duplicates=options is None or len(given.paths) > 2)
+    first = given.readers[0]()
     check_target(out, first.image.dtype)
-    check_fits(metadata, Path(out).suffix.lower(), first.image.ndim == 2, str(out))
-    white = find_white([first, *shots[1:]], first) if report is not None else None
-    result = None
+    check_fits(metadata[0], Path(out).suffix.lower(), first.image.ndim == 2, str(out))
+    shots = [first, *given.readers[1:]]
+    white = find_white(shots, first) if report is not None else None
+    result, used, alignment_text = None, range(len(shots)), ""
+
+    def aligned(found, sketches):
+        nonlocal alignment_text
+        alignment_text = alignment_json(found, sketches, given)
+
     if options is None:
-        fused, covered = fuse_as_published([first, *(read() for read in shots[1:])], names, weights)
+        fused, covered = fuse_as_published([first, *(read() for read in shots[1:])], given.names, weights)
     else:
-        result = stack.fuse_photos([first, *shots[1:]], names, weights=weights, options=options,
-                                   progress=_part_of(progress, 0, 1 if report is None else 0.9))
-        fused, covered = result.image, result.covered
-    del first
+        result = stack.fuse_photos(shots, given.names, weights=weights, options=options, known=known, warn=log,
+                                   progress=_part_of(progress, 0, 1 if report is None else 0.9), aligned=aligned,
+                                   left_out=left_out or (lambda name, reason: log(f"{name}: left out, {reason}")))
+        fused, covered, used = result.image, result.covered, result.used
+    del first, shots
+    names = [given.names[number] for number in used]
     if report is not None:
         shown = fused if white is None else stretch(fused, white)
-        record = FusionRecord(names, str(out), weights, options, shown, result, time.monotonic() - began)
-        page = make_page(record, [functools.partial(_shown, *shot, white) for shot in zip(shots, names)],
-                         progress=_part_of(progress, 0.9, 1))
-    fused = _with_alpha(fused, covered, out, metadata, log)
+        record = FusionRecord(names, str(out), weights, options, shown, result, time.monotonic() - began,
+                              {given.names[i]: reason for i, reason in (result.left_out if result else {}).items()},
+                              use_alignment and str(use_alignment))
+        page = make_page(record, [functools.partial(_shown, given.readers[number], name, white)
+                                  for number, name in zip(used, names)], progress=_part_of(progress, 0.9, 1))
+    fused = with_alpha(fused, covered, out, metadata[used[0]], log)
     if save_map is not None:
         write_map(save_map, result.sources, names)
+    if save_alignment is not None:
+        replace_file(Path(save_alignment), alignment_text.encode())
     if report is not None:
         replace_file(Path(report), page)
-    write_image(out, fused, metadata)
+    write_image(out, fused, metadata[used[0]])
     return fused
 
 
@@ -176,35 +198,13 @@ def _shown(read: Callable[[], Masked], name: str, white: int | None) -> np.ndarr
     return image if mask is None else image * mask[..., None]
 
 
-def _percent_missing(covered: np.ndarray) -> str:
-    return f"{100 * (1 - covered.mean()):.2g} %"
-
-
-def _with_alpha(image: np.ndarray, covered: np.ndarray | None, out: str | os.PathLike, metadata: Metadata, log: Log
-                ) -> np.ndarray:
-    """RGBA, with alpha 0 where bool `covered` `[H, W]` is False; the image if that is nowhere, or `out` has no alpha.
-
-    A single-channel image becomes RGBA too, unless its color profile is for gray.
-    """
-    if covered is None:
-        return image
-    missing = _percent_missing(covered)
-    if Path(out).suffix.lower() not in ALPHA_SUFFIXES or (image.ndim == 2 and metadata.icc):
-        log(f"{out}: {missing} of it is in no shot and became black; a color picture would be transparent there in "
-            f"{', '.join(ALPHA_SUFFIXES)}")
-        return image
-    log(f"{out}: {missing} of it is in no shot and is transparent")
-    alpha = (covered * np.iinfo(image.dtype).max).astype(image.dtype)
-    return np.dstack([*([image] * 3 if image.ndim == 2 else [image]), alpha])
-
-
 def _part_of(progress: Callable[[str, float], None] | None, start: float, end: float
              ) -> Callable[[str, float], None] | None:
     """A callback for a part of the work: its [0, 1] is `start` to `end` of the whole."""
     return progress and (lambda what, share: progress(what, start + share * (end - start)))
 
 
-def _options(preset: str, count: int, weights, **given) -> stack.PhotoOptions | None:
+def make_options(preset: str, count: int, weights, **given) -> stack.PhotoOptions | None:
     """`PhotoOptions` from the arguments that are not None; None for preset "paper".
 
     Raises:

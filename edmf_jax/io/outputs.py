@@ -1,12 +1,16 @@
-"""Checks of the files that a fusion will write, before any work is done."""
+"""The files that a fusion will write: checks before any work is done, and transparency where there are no pixels."""
 
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from edmf_jax.errors import MissingFileError, UserError
 from edmf_jax.io.atomic import check_new
-from edmf_jax.io.images import check_target
+from edmf_jax.io.images import ALPHA_SUFFIXES, check_target
+from edmf_jax.io.metadata import Metadata
+from edmf_jax.io.shot_list import Log
 
 MAX_REPORT_SHOTS = 256
 """Shots in a report at most: as many as a map shows, and their pictures still fit on a page."""
@@ -14,13 +18,14 @@ _Path = str | os.PathLike
 
 
 def check_outputs(out: _Path, save_map: _Path | None, report: _Path | None, sources: Sequence[_Path], preset: str,
-                  force: bool) -> None:
+                  force: bool, save_alignment: _Path | None = None) -> None:
     """Checks that the result, the map of its sources and the report can be written.
 
     Args:
       out, save_map, report: the files to write; None: not wanted.
       sources: the shots.
       preset: of the fusion; only "photo" makes a map.
+      save_alignment: as `save_map`, for the JSON file of the alignment.
       force: allow existing files, except the sources, to be overwritten.
 
     Raises:
@@ -38,14 +43,32 @@ def check_outputs(out: _Path, save_map: _Path | None, report: _Path | None, sour
             raise UserError(f"{save_map}: a map is a PNG; give it the suffix .png")
         _check_different(save_map, "map", out, "picture")
         check_new(save_map, sources, force)
+    if save_alignment is not None:
+        check_alignment_target(save_alignment, sources, preset, force)
+        for other, what in ((out, "picture"), (save_map, "map")):
+            _check_different(save_alignment, "alignment", other, what)
     if report is not None:
         _check_report(Path(report))
         if len(sources) > MAX_REPORT_SHOTS:
             raise UserError(f"{report}: a report shows {MAX_REPORT_SHOTS} shots, and there are {len(sources)}; leave "
                             "it out")
-        for other, what in ((out, "picture"), (save_map, "map")):
+        for other, what in ((out, "picture"), (save_map, "map"), (save_alignment, "alignment")):
             _check_different(report, "report", other, what)
         check_new(report, sources, force)
+
+
+def check_alignment_target(path: _Path, sources: Sequence[_Path], preset: str, force: bool) -> None:
+    """Checks that an alignment file can be written; errors as `check_outputs`."""
+    path = Path(path)
+    if preset != "photo":
+        raise UserError(f'{path}: the preset {preset!r} registers nothing; leave out --save-alignment, or the preset')
+    if path.suffix.lower() != ".json":
+        raise UserError(f"{path}: an alignment is a JSON file; give it the suffix .json")
+    if path.is_dir():
+        raise UserError(f"{path}: this is a folder; name the file to write")
+    if not path.parent.is_dir():
+        raise MissingFileError(f"{path}: the folder {path.parent} does not exist; create it first")
+    check_new(path, sources, force)
 
 
 def _check_report(report: Path) -> None:
@@ -61,3 +84,26 @@ def _check_different(path: _Path, what: str, other: _Path | None, other_what: st
     """Raises UserError if two outputs would be one file, also by a link."""
     if other is not None and os.path.realpath(path) == os.path.realpath(other):
         raise UserError(f"{path}: the {what} and the {other_what} would be one file; name another one")
+
+
+def percent_missing(covered: np.ndarray) -> str:
+    """The share of a result that no shot has; `covered` as of `with_alpha`."""
+    return f"{100 * (1 - covered.mean()):.2g} %"
+
+
+def with_alpha(image: np.ndarray, covered: np.ndarray | None, out: _Path, metadata: Metadata, log: Log) -> np.ndarray:
+    """RGBA, with alpha 0 where bool `covered` `[H, W]` is False; the image if that is nowhere, or `out` has no alpha.
+
+    `log` is called with a line that says which.  A single-channel image becomes RGBA too, unless its color profile is
+    for gray.
+    """
+    if covered is None:
+        return image
+    missing = percent_missing(covered)
+    if Path(out).suffix.lower() not in ALPHA_SUFFIXES or (image.ndim == 2 and metadata.icc):
+        log(f"{out}: {missing} of it is in no shot and became black; a color picture would be transparent there in "
+            f"{', '.join(ALPHA_SUFFIXES)}")
+        return image
+    log(f"{out}: {missing} of it is in no shot and is transparent")
+    alpha = (covered * np.iinfo(image.dtype).max).astype(image.dtype)
+    return np.dstack([*([image] * 3 if image.ndim == 2 else [image]), alpha])

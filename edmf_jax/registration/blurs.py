@@ -14,20 +14,29 @@ import cv2
 import numpy as np
 
 from edmf_jax.registration import planes
+from edmf_jax.registration.grid import TileGrid
 
 SIGMAS_PX = (0.8, 1.2, 1.7, 2.4, 3.4, 4.8, 6.8, 9.6)
 """Standard deviations of the Gaussians; more blur would leave nothing of the band that tiles are correlated in."""
 BLURS = tuple(sign * sigma for sigma in SIGMAS_PX for sign in (1, -1))
 """The candidates for a tile, standard deviations in px: positive blurs the reference, negative the moving picture."""
+COARSE_BLURS = tuple(blur for blur in BLURS if abs(blur) in SIGMAS_PX[1::2])
+"""Every second of them, for a first round; `rescale_blurs` then gives those around the ones that tiles chose."""
 _BLACK = 4 / 255
 _BLACK_MARGIN_PX = 4  # interpolation and JPEG darken the pixels next to a black border
 
 
 @dataclasses.dataclass(frozen=True)
 class BlurCache:
-    """A shot's luma `[H, W]` in [0, 1], and planes derived from it, each computed once, when first used."""
+    """A shot's luma `[H, W]` in [0, 1], and planes derived from it, each computed once, when first used.
+
+    Attributes:
+      luma: float32.
+      mask: bool `[H, W]`, False where the shot has no pixels (transparent ones); None: nowhere.
+    """
 
     luma: np.ndarray
+    mask: np.ndarray | None = None
 
     @functools.cached_property
     def valid(self) -> np.ndarray:
@@ -35,8 +44,30 @@ class BlurCache:
         # Noise and JPEG leave a few brighter pixels in a black border, which the mean over 3 × 3 px removes.
         black = np.pad((cv2.blur(self.luma, (3, 3)) < _BLACK).astype(np.uint8), 1, constant_values=1)
         _, parts = cv2.connectedComponents(black, connectivity=4)
-        border = (parts == parts[0, 0])[1:-1, 1:-1].astype(np.uint8)
-        return np.float32(cv2.dilate(border, np.ones((2 * _BLACK_MARGIN_PX + 1,) * 2)) == 0)
+        missing = (parts == parts[0, 0])[1:-1, 1:-1]
+        if self.mask is not None:
+            missing = missing | ~self.mask
+        return np.float32(cv2.dilate(missing.astype(np.uint8), np.ones((2 * _BLACK_MARGIN_PX + 1,) * 2)) == 0)
+
+    @functools.cached_property
+    def grid(self) -> TileGrid:
+        """The tiles that this shot is cut into when it is the reference."""
+        return TileGrid.of(self.luma.shape)
+
+    @functools.cached_property
+    def _moments(self) -> dict[float, tuple[np.ndarray, np.ndarray]]:
+        return {}
+
+    def moments(self, sigma_px: float) -> tuple[np.ndarray, np.ndarray]:
+        """Weighted mean and mean square of `band(sigma_px)` in each tile of the grid, `[R, C]` each."""
+        if sigma_px not in self._moments:
+            band = self.band(sigma_px)
+            self._moments[sigma_px] = self.grid.means(band), self.grid.means(band * band)
+        return self._moments[sigma_px]
+
+    def nbytes(self) -> int:
+        """Bytes of the planes that are kept."""
+        return sum(plane.nbytes for plane in self._bands.values())
 
     @functools.cached_property
     def _linear(self) -> np.ndarray:

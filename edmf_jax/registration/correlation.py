@@ -6,11 +6,15 @@ NOISE_FLOOR = 0.004
 """Standard deviation of a band-passed tile, log units, below which it counts as flat."""
 
 
+def hann_profile(size: int) -> np.ndarray:
+    """The Hann window `[size]`, float32, scaled to a sum of 1."""
+    hann = np.hanning(size + 2)[1:-1]
+    return (hann / hann.sum()).astype(np.float32)
+
+
 def hann_window(size: int) -> np.ndarray:
     """The two-dimensional Hann window `[size, size]`, float32, scaled to a sum of 1."""
-    hann = np.hanning(size + 2)[1:-1]
-    product = np.outer(hann, hann)
-    return (product / product.sum()).astype(np.float32)
+    return np.outer(hann_profile(size), hann_profile(size))
 
 
 def correlate(a: np.ndarray, b: np.ndarray, max_shift: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -29,11 +33,15 @@ def correlate(a: np.ndarray, b: np.ndarray, max_shift: int) -> tuple[np.ndarray,
     """
     size = a.shape[-1]
     weight = hann_window(size)
-    centered = [(x - (x * weight).sum((1, 2), keepdims=True)) * np.sqrt(weight) for x in (a, b)]
-    energies = [(x * x).sum((1, 2)) + NOISE_FLOOR**2 for x in centered]
-    spectrum = np.conj(np.fft.rfft2(centered[0])) * np.fft.rfft2(centered[1])
+    root = np.sqrt(weight)
+    centered = [(x - (x.reshape(len(x), -1) @ weight.ravel())[:, None, None]) * root for x in (a, b)]
+    energies = [np.einsum("tij,tij->t", x, x) + NOISE_FLOOR**2 for x in centered]
+    first, second = (np.fft.rfft2(x) for x in centered)
+    spectrum = np.conj(first, out=first)
+    spectrum *= second
     lags = np.arange(-max_shift - 1, max_shift + 2) % size
-    surface = np.fft.irfft2(spectrum, s=(size, size))[:, lags][:, :, lags]
+    # Only the rows of these lags are transformed along the second axis.
+    surface = np.fft.irfft(np.fft.ifft(spectrum, axis=1)[:, lags], n=size, axis=2)[:, :, lags]
     surface = surface / np.sqrt(energies[0] * energies[1])[:, None, None]
     inner = surface[:, 1:-1, 1:-1].reshape(len(a), -1)
     rows, columns = np.divmod(inner.argmax(1), 2 * max_shift + 1)

@@ -77,6 +77,11 @@ def concatenate(first: Keypoints, second: Keypoints) -> Keypoints:
                        for field in dataclasses.fields(Keypoints)))
 
 
+def strongest(keypoints: Keypoints, count: int) -> Keypoints:
+    """The first `count` keypoints, which are the strongest."""
+    return Keypoints(*(getattr(keypoints, field.name)[:count] for field in dataclasses.fields(Keypoints)))
+
+
 def wrap_angle(angles: np.ndarray) -> np.ndarray:
     """The same angles in −π … π."""
     return (angles + np.pi) % (2 * np.pi) - np.pi

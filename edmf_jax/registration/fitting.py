@@ -7,7 +7,7 @@ from edmf_jax.registration import transforms
 _DIFFERENCE_STEP = 1e-5  # of the unit square, for central differences
 _UNKNOWN_VARIANCE = 1e12  # larger than any limit; infinity would give NaN times a slope of 0
 _DAMPING = 1e-9  # of the largest diagonal element: keeps a degenerate direction where it is
-_CONVERGED = 1e-9  # largest step of a parameter, of the unit square
+_CONVERGED = 1e-8  # largest step of a parameter, of the unit square
 
 
 def to_controls(matrix: np.ndarray, model: str) -> np.ndarray:
@@ -16,10 +16,21 @@ def to_controls(matrix: np.ndarray, model: str) -> np.ndarray:
 
 
 def jacobian(controls: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """d position / d parameter at `points` `[N, 2]`: `[N, 2, parameters]`, by central differences."""
+    """d position / d parameter at `points` `[N, 2]`: `[N, 2, parameters]`.
+
+    The matrix's elements are differentiated by central differences, the projection in closed form.
+    """
     steps = np.eye(controls.size).reshape(-1, *controls.shape) * _DIFFERENCE_STEP
-    plus, minus = (transforms.project(transforms.from_controls(controls + s), points) for s in (steps, -steps))
-    return np.moveaxis(plus - minus, 0, -1) / (2 * _DIFFERENCE_STEP)
+    plus, minus = (transforms.from_controls(controls + s) for s in (steps, -steps))
+    slopes = ((plus - minus) / (2 * _DIFFERENCE_STEP)).reshape(-1, 9)
+    ones = np.ones((len(points), 1))
+    homogeneous = np.concatenate([points, ones], 1)
+    matrix = transforms.from_controls(controls)
+    w = homogeneous @ matrix[2]
+    w = np.where(w > 1e-6, w, 1e-6)[:, None]
+    mapped = homogeneous @ matrix[:2].T / w
+    scaled, moved = homogeneous / w, homogeneous @ slopes[:, 6:].T / w
+    return np.stack([scaled @ slopes[:, 3 * row : 3 * row + 3].T - mapped[:, row, None] * moved for row in (0, 1)], 1)
 
 
 def fit(matrix: np.ndarray, points: np.ndarray, targets: np.ndarray, model: str, *, limit: float,
@@ -50,15 +61,11 @@ def fit(matrix: np.ndarray, points: np.ndarray, targets: np.ndarray, model: str,
     return transforms.from_controls(controls), weights, covariance
 
 
-def jackknife(matrix: np.ndarray, points: np.ndarray, targets: np.ndarray, model: str, blocks: np.ndarray, *,
-              limit: float, information: np.ndarray | None = None) -> np.ndarray:
-    """Covariance of the fitted parameters if errors are correlated within blocks: delete-one-block jackknife.
+def leave_out(matrix: np.ndarray, points: np.ndarray, targets: np.ndarray, model: str, blocks: np.ndarray, *,
+              limit: float, information: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """What changes if each of several blocks of points is left out of the fit, in closed form.
 
-    (B − 1)/B Σ δδᵀ, with δ the change of the parameters when one of B blocks is left out, in closed form: weights and
-    slopes are kept as they are at `matrix`, so no fit is repeated.  This is the cluster-robust CR3 of MacKinnon and
-    White (1985, DOI 10.1016/0304-4076(85)90158-7).  Unlike the covariance of `fit` it does not treat all points as
-    independent, and a part of the picture that only one block covers, so that the other blocks extrapolate to it,
-    counts in full.
+    Weights and slopes are kept as they are at `matrix`, so no fit is repeated.
 
     Args:
       matrix: the result of `fit`.
@@ -66,19 +73,28 @@ def jackknife(matrix: np.ndarray, points: np.ndarray, targets: np.ndarray, model
       points, targets, model, limit, information: as given to `fit`.
 
     Returns:
-      `[parameters, parameters]`; beyond any limit if all points are in one block.
+      The covariance of the parameters if errors are correlated within blocks, `[parameters, parameters]`, beyond any
+      limit if all points are in one block: the delete-one-block jackknife (B − 1)/B Σ δδᵀ, with δ the change of the
+      parameters, which is the cluster-robust CR3 of MacKinnon and White (1985, DOI 10.1016/0304-4076(85)90158-7).
+      Unlike the covariance of `fit` it does not treat all points as independent, and a part of the picture that only
+      one block covers, so that the other blocks extrapolate to it, counts in full.
+      And the residuals `[N, 2]` of each point under the fit without its block: by how much the others mispredict it;
+      as much beyond any limit if there is one block.
     """
     controls = to_controls(matrix, model)
     slopes, weighted, residuals, *_ = _terms(controls, points, targets, information, limit)
     labels = np.unique(blocks)
     if len(labels) < 2:
-        return np.eye(controls.size) * _UNKNOWN_VARIANCE
-    changes = []
+        return np.eye(controls.size) * _UNKNOWN_VARIANCE, np.full_like(residuals, _UNKNOWN_VARIANCE**0.5)
+    changes, predicted = [], residuals.copy()
+    total = np.einsum("nik,nil->kl", slopes, weighted)
     for label in labels:
         inside = blocks == label
-        normal = _damp(np.einsum("nik,nil->kl", slopes[~inside], weighted[~inside]))
-        changes.append(np.linalg.solve(normal, np.einsum("nik,ni->k", weighted[inside], residuals[inside])))
-    return (1 - 1 / len(labels)) * np.einsum("bk,bl->kl", changes, changes)
+        normal = _damp(total - np.einsum("nik,nil->kl", slopes[inside], weighted[inside]))
+        change = np.linalg.solve(normal, np.einsum("nik,ni->k", weighted[inside], residuals[inside]))
+        predicted[inside] += slopes[inside] @ change
+        changes.append(change)
+    return (1 - 1 / len(labels)) * np.einsum("bk,bl->kl", changes, changes), predicted
 
 
 def _terms(controls, points, targets, information, limit):

@@ -2,28 +2,31 @@
 
 import dataclasses
 
+import cv2
 import numpy as np
 
 from edmf_jax.registration import features, fitting, opencv_baselines, planes, swarm, tiles, transforms
-from edmf_jax.registration.blurs import BlurCache, rescale_blurs
+from edmf_jax.registration.blurs import BLURS, COARSE_BLURS, BlurCache, rescale_blurs
 from edmf_jax.registration.features import Keypoints
 from edmf_jax.registration.opencv_baselines import NO_POINTS, PointPairs
-from edmf_jax.registration.verdict import METHODS, Registration, RegistrationConfig, judge
+from edmf_jax.registration.verdict import METHODS, MODELS, Registration, RegistrationConfig, judge
+from edmf_jax.registration.views import Level, View
 
 # Distances are px of the copies that keypoints are matched on, unless said otherwise.
-_MIN_CONTRAST = 0.004  # standard deviation of luma in [0, 1]; one level of 8 bits
-_MIN_SIDE_PX = 32  # of the whole picture
-_ENOUGH_MATCHES = 200  # consistent ones; with fewer, contrast planes are searched too
+_ENOUGH_MATCHES = 80  # consistent ones; with fewer, contrast planes are searched too
 # Blurs of the contrast planes, tried in this order: content that is far out of focus in one shot looks the same in both
 # once both are soft.
 _CONTRAST_BLURS_PX = (3.0, 6.0, 0.0)
 _CELL_PX = 3.0  # matches in one cell of this size, in both shots, count as one inlier
 _GUIDED_RADIUS_PX = 6.0
-_AGREEMENT_PX = 1.5  # a tile whose shift is shorter agrees with the map
-_FINE_ROUNDS = 3  # of refinement on the larger copies
+AGREEMENT_PX = 1.5
+"""A tile whose shift is shorter agrees with the map, px of the copy."""
+_COARSE_ROUNDS, _FINE_ROUNDS = 6, 3  # of refinement, on the coarsest and on larger copies
+_SIMILAR_SCALE = 1.2  # copies whose scales differ by more are brought to one before tiles are compared
+_SHIFT_BLUR_PX = 2.4  # of the planes that a shift is searched on if keypoints give no map
 
 
-def register(reference: np.ndarray, moving: np.ndarray, *, model: str = "homography", method: str = "pso-sift",
+def register(reference: np.ndarray, moving: np.ndarray, *, model: str = "auto", method: str = "pso-sift",
              config: RegistrationConfig = RegistrationConfig()) -> Registration:  # noqa: B008 (frozen)
     """Estimates the map from positions in `reference` to positions in `moving`.
 
@@ -35,7 +38,8 @@ def register(reference: np.ndarray, moving: np.ndarray, *, model: str = "homogra
     Args:
       reference, moving: pictures RGB `[H, W, 3]` or gray `[H, W]`, uint8, uint16 or
         floating point in [0, 1]; sizes may differ.
-      model: "similarity", "affine" or "homography".
+      model: "similarity", "affine" or "homography"; "auto": the simplest that predicts left-out parts of the picture
+        as well as the best of the three (see `tiles.refine`).
       method: "pso-sift", "sift+ransac", "sift+magsac" or "ecc".
 
     Returns:
@@ -45,73 +49,194 @@ def register(reference: np.ndarray, moving: np.ndarray, *, model: str = "homogra
     Raises:
       ValueError: an unknown model or method, or an array that is no picture.
     """
-    transforms.check_model(model)
+    return register_views(View(reference, config), View(moving, config), model=model, method=method, config=config)
+
+
+def register_views(reference: View, moving: View, *, model: str = "auto", method: str = "pso-sift",
+                   config: RegistrationConfig = RegistrationConfig()) -> Registration:  # noqa: B008 (frozen)
+    """`register` for shots whose copies are made already; a shot that is registered to several is prepared once."""
+    check_options(model, method)
+    result = Registration(np.eye(3), method, model)
+    for view, name in ((reference, "reference"), (moving, "picture to register")):
+        if view.doubts:
+            return dataclasses.replace(result, doubts=f"the {name} {view.doubts}")
+    matrix, inliers, matches = _map_from_keypoints(reference, moving, model, method, config)
+    result = dataclasses.replace(result, matches=matches, inliers=len(inliers[0]))
+    if len(inliers[0]):
+        points, targets = (transforms.project(np.linalg.inv(view.match_scale), ends)
+                           for view, ends in zip((reference, moving), inliers))
+        result = dataclasses.replace(result, points=points, targets=targets)
+    if matrix is not None:
+        matrix = transforms.normalize(np.linalg.inv(moving.match_scale) @ matrix @ reference.match_scale)
+        if not _is_plausible(matrix, reference, moving, config):
+            matrix = None
+    refining = method == "pso-sift" and config.refine
+    found = [] if matrix is None else [refine_views(reference, moving, matrix, result, config, refining=refining)]
+    if method == "pso-sift" and result.inliers < config.min_inliers:
+        found.append(refine_views(reference, moving, _map_from_shift(reference, moving), result, config,
+                                  refining=refining))
+    if not found:
+        doubt = "no map fits the matching points" if not matches else (
+            "the matching points fit no map between two shots of a scene")
+        return dataclasses.replace(result, doubts=doubt)
+    return max(found, key=lambda one: (one.confident, one.agreeing_tiles))
+
+
+def check_options(model: str, method: str) -> None:
+    """Raises ValueError if one of them is unknown."""
+    if model not in MODELS:
+        raise ValueError(f"model must be one of {', '.join(transforms.CONTROL_POINTS)}, got {model!r} (or auto)")
     if method not in METHODS:
         raise ValueError(f"method must be one of {', '.join(METHODS)}, got {method!r}")
-    whole = planes.luma_plane(reference), planes.luma_plane(moving)
-    result = Registration(np.eye(3), method, model)
-    for plane, name in zip(whole, ("reference", "picture to register")):
-        if min(plane.shape) < _MIN_SIDE_PX:
-            return dataclasses.replace(result, doubts=f"the {name} is smaller than {_MIN_SIDE_PX} px")
-        if plane.std() < _MIN_CONTRAST:
-            return dataclasses.replace(result, doubts=f"the {name} shows nothing but one tone")
-    small, scales = _reduce_both(whole, config.match_pixels)
-    matrix, inliers, matches = _map_from_keypoints(small, model, method, config)
-    result = dataclasses.replace(result, matches=matches, inliers=len(inliers[0]))
-    if matrix is None:
-        return dataclasses.replace(result, doubts="no map fits the matching points")
-    if matches:
-        points, targets = (transforms.project(np.linalg.inv(scale), ends) for scale, ends in zip(scales, inliers))
-        result = dataclasses.replace(result, points=points, targets=targets)
-    if not _is_plausible(matrix, small[0].shape, config):
-        return dataclasses.replace(result, doubts="the matching points fit no map between two shots of a scene")
-    matrix, evidence = _refine(whole, small, scales, matrix, model, method, config)
-    result = dataclasses.replace(result, matrix=matrix, **evidence)
-    shape = whole[0].shape
-    return judge(result, config, float(np.hypot(*shape)), transforms.stretch(matrix, shape))
 
 
-def _reduce_both(whole: tuple[np.ndarray, np.ndarray], max_pixels: float) -> tuple[tuple, tuple]:
-    """Both planes reduced by one factor, and the 3×3 matrices from px of the whole planes to px of the copies."""
-    factor = min(planes.reduction_factor(plane.shape, max_pixels) for plane in whole)
-    return tuple(zip(*(planes.reduce_plane(plane, factor) for plane in whole)))
+def refine_views(reference: View, moving: View, matrix: np.ndarray, known: Registration, config: RegistrationConfig, *,
+                 refining: bool = True, is_near: bool = False) -> Registration:
+    """`known` with a map that is refined from `matrix`, its evidence, and the verdict.
+
+    Args:
+      reference, moving: the shots.
+      matrix: where to start, px of the whole pictures.
+      known: model, method and what is known of the matches.
+      config: its limits.
+      refining: False keeps `matrix` and only gathers evidence for it.
+      is_near: `matrix` is right to about a pixel of the coarsest copies, and is refined once, on these alone.
+    """
+    pairs = list(zip(reference.levels, moving.levels))[: 1 if is_near else None]
+    if len(reference.levels) != len(moving.levels):
+        pairs = [(reference.levels[0], moving.levels[0])]
+    model, blurs, best = known.model, BLURS if is_near else COARSE_BLURS, None
+    for number, pair in enumerate(pairs):
+        first, second = _at_one_scale(*pair, matrix)
+        start = second.scale @ matrix @ np.linalg.inv(first.scale)
+        refined = tiles.refine(first.cache, second.cache, transforms.normalize(start), model,
+                               rounds=1 if is_near else _FINE_ROUNDS if number else _COARSE_ROUNDS, blurs=blurs,
+                               verify=not is_near)
+        found = _Refined(refined, first, second)
+        if not refining:
+            return _judged(found.unrefined(start), known, reference, moving, config, may_bend=False)
+        # Out of focus content has no fine detail; then the map from the smaller copies is the better one.
+        if best is None or found.deviation_px < best.deviation_px:
+            best, matrix = found, found.matrix
+        model = refined.model if np.isfinite(refined.deviation_px) else known.model
+        blurs = rescale_blurs(refined.blurs, first.zoom / reference.levels[-1].zoom)
+    return _judged(best, known, reference, moving, config, config.may_bend)
 
 
-def _is_plausible(matrix: np.ndarray, shape: tuple[int, ...], config: RegistrationConfig) -> bool:
+@dataclasses.dataclass(frozen=True)
+class _Refined:
+    """A refinement on two copies, in px of the whole pictures."""
+
+    on_copies: tiles.Refinement
+    first: Level
+    second: Level
+
+    @property
+    def matrix(self) -> np.ndarray:
+        return transforms.normalize(np.linalg.inv(self.second.scale) @ self.on_copies.matrix @ self.first.scale)
+
+    @property
+    def deviation_px(self) -> float:
+        return self.on_copies.deviation_px * self.second.zoom
+
+    def unrefined(self, start: np.ndarray) -> "_Refined":
+        """With the map `start` instead; the deviation is that of the refined map, so the distance from it is added."""
+        caches, refined = (self.first.cache, self.second.cache), self.on_copies
+        deviation = refined.deviation_px
+        if np.isfinite(deviation):
+            error = transforms.corner_errors(start, refined.matrix, caches[0].luma.shape).max()
+            deviation = float(np.hypot(deviation, error))
+        start = transforms.normalize(start)
+        kept = dataclasses.replace(refined, matrix=start, deviation_px=deviation,
+                                   remaining=tiles.measure_shifts(*caches, start))
+        return dataclasses.replace(self, on_copies=kept)
+
+
+def _judged(found: _Refined, known: Registration, reference: View, moving: View, config: RegistrationConfig,
+            may_bend: bool) -> Registration:
+    """`known` with the map and evidence of a refinement, and with a residual flow if the tiles agree on one."""
+    agreement = tiles.measure_agreement(found.on_copies.remaining, AGREEMENT_PX)
+    model = known.model if known.model != "auto" else found.on_copies.model
+    result = dataclasses.replace(
+        known, matrix=found.matrix, model=model, tiles=agreement.tiles, agreeing_tiles=agreement.agreeing,
+        residual_px=agreement.residual_px * found.first.zoom, deviation_px=found.deviation_px,
+        overlap=transforms.overlap(found.matrix, reference.shape, moving.shape))
+    result = judge(result, config, reference.shape, moving.shape)
+    bent = may_bend and tiles.bend(found.first.cache, found.second.cache, found.on_copies)
+    if not bent:
+        return result
+    agreement = tiles.measure_agreement(bent.remaining, AGREEMENT_PX)
+    with_flow = dataclasses.replace(
+        result, tiles=agreement.tiles, agreeing_tiles=agreement.agreeing,
+        residual_px=agreement.residual_px * found.first.zoom, deviation_px=bent.deviation_px * found.second.zoom,
+        flow=bent.flow.rescaled(reference.shape, found.second.zoom))
+    with_flow = judge(with_flow, config, reference.shape, moving.shape)
+    return with_flow if with_flow.confident or not result.confident else result
+
+
+def _at_one_scale(first: Level, second: Level, matrix: np.ndarray) -> tuple[Level, Level]:
+    """Both copies; the finer one reduced to the scale of the other if they differ much."""
+    copies = second.scale @ matrix @ np.linalg.inv(first.scale)
+    scale = float(np.sqrt(abs(np.linalg.det(copies[:2, :2]))))
+    if scale > _SIMILAR_SCALE:
+        return first, _reduced(second, 1 / scale)
+    if scale < 1 / _SIMILAR_SCALE:
+        return _reduced(first, scale), second
+    return first, second
+
+
+def _reduced(level: Level, factor: float) -> Level:
+    """A smaller copy of a copy."""
+    plane, step = planes.reduce_plane(level.cache.luma, factor)
+    mask = level.cache.mask
+    if mask is not None:
+        mask = cv2.resize(np.uint8(mask), plane.shape[::-1], interpolation=cv2.INTER_AREA) > 0
+    return Level(BlurCache(plane, mask), step @ level.scale)
+
+
+def _is_plausible(matrix: np.ndarray, reference: View, moving: View, config: RegistrationConfig) -> bool:
     """Whether a map is worth refining: finite, and within twice the stretch that the verdict allows."""
-    smallest, largest = transforms.stretch(matrix, shape)
-    return bool(np.isfinite(matrix).all()) and smallest > 0.5 / config.max_stretch and largest < 2 * config.max_stretch
+    if not transforms.is_invertible(matrix):
+        return False
+    smallest, largest = transforms.relative_stretch(matrix, reference.shape, moving.shape)
+    return smallest > 0.5 / config.max_stretch and largest < 2 * config.max_stretch
 
 
-def _map_from_keypoints(small: tuple, model: str, method: str, config: RegistrationConfig
+def _map_from_shift(reference: View, moving: View) -> np.ndarray:
+    """A shift, px of the whole pictures, from the phase correlation of both whole; the rest of the map is a zoom."""
+    first, second = (view.levels[0].cache.band(_SHIFT_BLUR_PX) for view in (reference, moving))
+    to_second = planes.scaling_matrix(reference.shape, moving.shape)
+    fitted = cv2.resize(second, first.shape[::-1], interpolation=cv2.INTER_AREA)
+    # OpenCV multiplies its inputs by the window in place, and `first` is kept for other registrations.
+    (x, y), _ = cv2.phaseCorrelate(first.copy(), fitted, cv2.createHanningWindow(first.shape[::-1], cv2.CV_32F))
+    zoom = reference.levels[0].zoom
+    return to_second @ np.array([[1, 0, x * zoom], [0, 1, y * zoom], [0, 0, 1.0]])
+
+
+def _map_from_keypoints(reference: View, moving: View, model: str, method: str, config: RegistrationConfig
                         ) -> tuple[np.ndarray | None, PointPairs, int]:
     """The map between the copies before refinement, or None; the matches that agree with it; the number of matches."""
+    small = reference.match_plane, moving.match_plane
+    model = "homography" if model == "auto" else model
     if method == "ecc":
         return opencv_baselines.ecc(*small, model), NO_POINTS, 0
     if method != "pso-sift":
         return opencv_baselines.sift(*small, model, max_keypoints=config.max_keypoints, magsac=method == "sift+magsac")
     side = max(small[0].shape)
-    gradients = [planes.gradient_plane(plane, config.blur_px) for plane in small]
-    first, second, pairs = _detect_and_match(gradients, config.max_keypoints)
+    first, second = reference.keypoints, moving.keypoints
+    pairs = features.match(first, second)
     consistent = features.filter_consistent(first, second, pairs, side)
     for blur_px in _CONTRAST_BLURS_PX:
         if len(consistent) >= _ENOUGH_MATCHES:
             break
-        contrasts = [planes.contrast_plane(plane, blur_px) for plane in small]
-        more_first, more_second, more_pairs = _detect_and_match(contrasts, config.max_keypoints)
-        pairs = np.concatenate([pairs, more_pairs + np.array([len(first.points), len(second.points)])])
-        first, second = features.concatenate(first, more_first), features.concatenate(second, more_second)
+        more = reference.contrast_keypoints(blur_px), moving.contrast_keypoints(blur_px)
+        pairs = np.concatenate([pairs, features.match(*more) + np.array([len(first.points), len(second.points)])])
+        first, second = features.concatenate(first, more[0]), features.concatenate(second, more[1])
         consistent = features.filter_consistent(first, second, pairs, side)
     if len(consistent) < len(transforms.CONTROL_POINTS[model]):
         return None, NO_POINTS, len(pairs)
     matrix, inliers = _map_from_matches(first, second, consistent, small[0].shape, model, config)
     return matrix, inliers, len(pairs)
-
-
-def _detect_and_match(pair: list[np.ndarray], max_keypoints: int) -> tuple[Keypoints, Keypoints, np.ndarray]:
-    """The keypoints of both planes, and the indices `[M, 2]` of those whose descriptors match."""
-    first, second = (features.detect(plane, max_keypoints) for plane in pair)
-    return first, second, features.match(first, second)
 
 
 def _map_from_matches(first: Keypoints, second: Keypoints, pairs: np.ndarray, shape: tuple[int, int],
@@ -135,37 +260,3 @@ def _map_from_matches(first: Keypoints, second: Keypoints, pairs: np.ndarray, sh
     cells = np.floor(np.concatenate(ends, 1) / _CELL_PX)
     distinct = np.sort(np.unique(cells, axis=0, return_index=True)[1])
     return transforms.normalize(to_px @ found @ unit), (ends[0][distinct], ends[1][distinct])
-
-
-def _refine(whole: tuple, small: tuple, scales: tuple, matrix: np.ndarray, model: str, method: str,
-            config: RegistrationConfig) -> tuple[np.ndarray, dict]:
-    """The map between the whole pictures, refined if requested, and its evidence as fields of `Registration`.
-
-    Args:
-      whole, small: the planes of both pictures, and their copies.
-      scales: the matrices from px of the whole planes to px of the copies.
-      matrix: the map between the copies.
-    """
-    caches = [BlurCache(plane) for plane in small]
-    refined, deviation, blurs = tiles.refine(*caches, matrix, model)
-    refining = method == "pso-sift" and config.refine
-    if refining:
-        matrix = refined
-    elif np.isfinite(deviation):  # the deviation is that of `refined`, so the distance from it is added
-        deviation = float(np.hypot(deviation, transforms.corner_errors(matrix, refined, small[0].shape).max()))
-    agreement = tiles.measure_agreement(tiles.measure_shifts(*caches, matrix), _AGREEMENT_PX)
-    matrix = np.linalg.inv(scales[1]) @ matrix @ scales[0]
-    zoom = 1 / scales[0][0, 0]
-    if refining and config.refine_pixels > config.match_pixels and zoom > 1:
-        larger, larger_scales = _reduce_both(whole, config.refine_pixels)
-        fine = larger_scales[1] @ matrix @ np.linalg.inv(larger_scales[0])
-        fine, fine_deviation, _ = tiles.refine(*(BlurCache(plane) for plane in larger), fine, model,
-                                               rounds=_FINE_ROUNDS,
-                                               blurs=rescale_blurs(blurs, zoom * larger_scales[0][0, 0]))
-        # Out of focus content has no fine detail; then the map from the smaller copies is the better one.
-        if fine_deviation / larger_scales[0][0, 0] < deviation * zoom:
-            matrix = np.linalg.inv(larger_scales[1]) @ fine @ larger_scales[0]
-    matrix = transforms.normalize(matrix)
-    return matrix, {"tiles": agreement.tiles, "agreeing_tiles": agreement.agreeing,
-                    "residual_px": float(agreement.residual_px * zoom), "deviation_px": float(deviation * zoom),
-                    "overlap": transforms.overlap(matrix, whole[0].shape, whole[1].shape)}

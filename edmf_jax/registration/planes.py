@@ -18,8 +18,8 @@ _VARIANCE_FLOOR = 1e-3  # of the logarithm; a neighborhood below it is flat
 _MAX_RATIO = 3.0  # ratio to the neighborhood's root mean square that becomes level 255
 
 
-def luma_plane(image: np.ndarray) -> np.ndarray:
-    """BT.601 luma of a picture as a float32 plane in [0, 1].
+def check_picture(image: np.ndarray) -> tuple[int, int]:
+    """Height and width of a picture.
 
     Raises:
       ValueError: not a picture as this module describes it, or it holds inf or NaN.
@@ -27,14 +27,23 @@ def luma_plane(image: np.ndarray) -> np.ndarray:
     image = np.asarray(image)
     if not (image.ndim == 2 or image.shape[2:] == (3,)) or min(image.shape[:2]) < 1:
         raise ValueError(f"a picture to register is [H, W] or [H, W, 3], got {image.shape}")
-    if image.dtype in (np.uint8, np.uint16):
-        white = np.iinfo(image.dtype).max
-    elif np.issubdtype(image.dtype, np.floating):
-        white = 1
+    if np.issubdtype(image.dtype, np.floating):
         if not np.isfinite(image).all():
             raise ValueError(f"a picture to register must be finite, got {image.dtype} {image.shape} with inf or NaN")
-    else:
+    elif image.dtype not in (np.uint8, np.uint16):
         raise ValueError(f"a picture to register is uint8, uint16 or floating point, got {image.dtype}")
+    return image.shape[:2]
+
+
+def luma_plane(image: np.ndarray) -> np.ndarray:
+    """BT.601 luma of a picture as a float32 plane in [0, 1].
+
+    Raises:
+      ValueError: see `check_picture`.
+    """
+    check_picture(image)
+    image = np.asarray(image)
+    white = 1 if np.issubdtype(image.dtype, np.floating) else np.iinfo(image.dtype).max
     plane = image.astype(np.float32)
     plane = luma(plane) if image.ndim == 3 else plane
     return np.clip(plane / np.float32(white), 0, 1)
@@ -85,7 +94,7 @@ def gradient_plane(plane: np.ndarray, blur_px: float) -> np.ndarray:
     x = cv2.Sobel(smooth, cv2.CV_32F, 1, 0, scale=1 / 8)
     y = cv2.Sobel(smooth, cv2.CV_32F, 0, 1, scale=1 / 8)
     energy = x * x + y * y
-    local_rms = np.sqrt(np.maximum(cv2.GaussianBlur(energy, (0, 0), _NEIGHBORHOOD_PX), 0))
+    local_rms = np.sqrt(np.maximum(gaussian_blur(energy, _NEIGHBORHOOD_PX), 0))
     relative = np.sqrt(energy) / (local_rms + np.float32(_GRADIENT_FLOOR))
     return np.uint8(np.clip(relative * np.float32(255 / _MAX_RATIO), 0, 255))
 
@@ -100,8 +109,8 @@ def contrast_plane(plane: np.ndarray, blur_px: float = 0.0) -> np.ndarray:
     if blur_px:
         plane = np.sqrt(gaussian_blur(plane * plane, blur_px))
     log = log_plane(plane)
-    mean = cv2.GaussianBlur(log, (0, 0), _NEIGHBORHOOD_PX / 2)
-    variance = np.maximum(cv2.GaussianBlur(log * log, (0, 0), _NEIGHBORHOOD_PX / 2) - mean * mean, 0)
+    mean = gaussian_blur(log, _NEIGHBORHOOD_PX / 2)
+    variance = np.maximum(gaussian_blur(log * log, _NEIGHBORHOOD_PX / 2) - mean * mean, 0)
     score = (log - mean) / np.sqrt(variance + _VARIANCE_FLOOR)
     return np.uint8(np.clip((score + _MAX_RATIO) * np.float32(255 / (2 * _MAX_RATIO)), 0, 255))
 

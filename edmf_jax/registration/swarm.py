@@ -64,7 +64,7 @@ def _search(key: jax.Array, start: jax.Array, data: tuple, limit: jax.Array, ste
 
 
 def search(points: np.ndarray, targets: np.ndarray, model: str, *, limit: float, seed: int = 0, particles: int = 128,
-           steps: int = 50, max_matches: int = 1024) -> tuple[np.ndarray, float]:
+           steps: int = 50, max_matches: int = 512) -> tuple[np.ndarray, float]:
     """The 3×3 matrix that most matches agree with, and its objective in [0, 1].
 
     Args:

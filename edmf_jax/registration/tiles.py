@@ -13,20 +13,29 @@ import cv2
 import numpy as np
 
 from edmf_jax.registration import fitting, transforms
-from edmf_jax.registration.blurs import BLURS, BlurCache
-from edmf_jax.registration.correlation import NOISE_FLOOR, correlate, hann_window
+from edmf_jax.registration import flow as flow_fitting
+from edmf_jax.registration.blurs import BLURS, COARSE_BLURS, SIGMAS_PX, BlurCache, rescale_blurs
+from edmf_jax.registration.correlation import NOISE_FLOOR, correlate
+from edmf_jax.registration.flow import Flow
+from edmf_jax.registration.grid import TileGrid
 
-_MAX_TILES = 400
 _MIN_CORRELATION = 0.3  # a tile with a lower peak is left out of the fit
 _CLEAR_CORRELATION = 0.5  # a tile with a lower peak is left out of the verdict
 _MIN_TILES = 8
-_CONVERGED_PX = 0.02
+_RICHEST = "homography"  # contains every map to start from
+_CONVERGED_PX = 0.05
+_CONVERGED_SHARE = 0.2  # of the deviation: a smaller step gains nothing
+_SETTLED_PX = 2.0
+_FIT_STEPS = 6  # of Gauss–Newton in each round; the rounds converge together
+_EQUALLY_WELL = 1.02
+_BENDING_PX = 0.15  # a map whose tiles are off by less in the median is left as it is
 _RARE_BLUR = 0.02  # a blur that a smaller share of tiles chooses is not tried again
 # Divides the number of independent tiles: they overlap by half, so that most content is counted four times, and
 # neighbors have the errors from blur in common.
 _REDUNDANCY = 12.0
 _BLOCKS = 3  # per side, for the jackknife: about the size of objects, within which depth is shared
 _SAMPLES_PER_TILE = 50  # about as many independent samples has a tile; turns curvature into an inverse variance
+_BLUR_ERROR = 0.04  # px of shift for each px² of blur, as measured on slanted surfaces
 # The fit's limit, in units of the median length of shifts.  Wide: where depth bends the scene, a narrower fit has
 # several optima.
 _OUTLIER_FACTOR = 7.0
@@ -43,6 +52,7 @@ class TileShifts:
       peaks: the correlation at the shift, 0…1, `[T]`.
       blurs: standard deviation of the Gaussian that the reference was blurred with, `[T]`, px; negative if the moving
         picture was blurred instead.
+      grid_blurs: the same for all tiles of the grid, also those that are not covered, `[R, C]`.
     """
 
     centers: np.ndarray
@@ -50,83 +60,89 @@ class TileShifts:
     information: np.ndarray
     peaks: np.ndarray
     blurs: np.ndarray
+    grid_blurs: np.ndarray
 
 
 def measure_shifts(reference: BlurCache, moving: BlurCache, matrix: np.ndarray, max_shift_px: int = 8,
-                   blurs: Sequence[float] = BLURS) -> TileShifts:
-    """Correlates tiles of the reference with the moving picture as warped by `matrix`, both at one blur.
+                   blurs: Sequence[float] = BLURS, flow: Flow | None = None, chosen: np.ndarray | None = None
+                   ) -> TileShifts:
+    """Correlates tiles of the reference with the moving picture as warped by a map, both at one blur.
 
     Args:
       reference, moving: the shots.
       matrix: reference px → moving px.
       max_shift_px: the largest shift searched for.
       blurs: the candidates, see `TileShifts`.
+      flow: added to the positions that `matrix` gives.
+      chosen: `grid_blurs` of an earlier measurement, to be used again; None: each tile takes the best of `blurs`.
     """
-    size, origins = _tile_grid(reference.luma.shape)
-    origins = origins[_covered(reference, moving, matrix, origins, size)]
-    if not len(origins):
-        return TileShifts(np.zeros((0, 2)), np.zeros((0, 2)), np.zeros((0, 2, 2)), np.zeros(0), np.zeros(0))
-    a, b, chosen = _equally_blurred(reference, moving, matrix, origins, size, blurs)
-    shifts, information, peaks = correlate(a, b, min(max_shift_px, size // 4))
-    return TileShifts(origins + (size - 1) / 2, shifts, information, peaks, chosen)
+    grid, warped = reference.grid, _WarpedShot(moving, matrix, reference.luma.shape, flow)
+    covered = np.flatnonzero(grid.is_all(np.minimum(reference.valid, warped.valid) > 0.99))
+    if not len(covered):
+        return TileShifts(np.zeros((0, 2)), np.zeros((0, 2)), np.zeros((0, 2, 2)), np.zeros(0), np.zeros(0),
+                          np.zeros((len(grid.tops), len(grid.lefts))))
+    grid_blurs = _choose_blurs(reference, warped, grid, blurs) if chosen is None else chosen
+    chosen = grid_blurs.ravel()[covered]
+    a, b = np.empty((2, len(covered), grid.size, grid.size), np.float32)
+    for blur in np.unique(chosen):
+        some = chosen == blur
+        a[some] = grid.cut(reference.band(max(blur, 0.0)), covered[some])
+        b[some] = grid.cut(warped.band(max(-blur, 0.0)), covered[some])
+    shifts, information, peaks = correlate(a, b, min(max_shift_px, grid.size // 4))
+    return TileShifts(grid.origins[covered] + (grid.size - 1) / 2, shifts, information, peaks, chosen,
+                      grid_blurs)
 
 
-def _covered(reference: BlurCache, moving: BlurCache, matrix: np.ndarray, origins: np.ndarray, size: int) -> np.ndarray:
-    """bool `[T]`: whether all pixels of a tile are valid in both shots."""
-    height, width = reference.luma.shape
-    valid = reference.valid * cv2.warpPerspective(moving.valid, matrix, (width, height),
-                                                  borderMode=cv2.BORDER_CONSTANT,
-                                                  flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-    return np.array([valid[y : y + size, x : x + size].min() > 0.99 for x, y in origins], bool)
+class _WarpedShot:
+    """The planes of the moving shot in the frame of the reference, each warped once, when first used."""
+
+    def __init__(self, moving: BlurCache, matrix: np.ndarray, shape: tuple[int, int], flow: Flow | None):
+        self._moving, self._matrix, self._shape, self._bands = moving, matrix, shape, {}
+        self._positions = None if flow is None else flow.positions(matrix, shape)
+        self.valid = self._warp(moving.valid, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)
+
+    def band(self, sigma_px: float) -> np.ndarray:
+        """`BlurCache.band` in the frame of the reference, `[H, W]`."""
+        if sigma_px not in self._bands:
+            self._bands[sigma_px] = self._warp(self._moving.band(sigma_px), cv2.INTER_CUBIC, cv2.BORDER_REPLICATE)
+        return self._bands[sigma_px]
+
+    def _warp(self, plane: np.ndarray, interpolation: int, border: int) -> np.ndarray:
+        if self._positions is not None:
+            return cv2.remap(plane, *self._positions, interpolation, borderMode=border)
+        return cv2.warpPerspective(plane, self._matrix, self._shape[::-1], borderMode=border,
+                                   flags=interpolation | cv2.WARP_INVERSE_MAP)
 
 
-def _equally_blurred(reference: BlurCache, moving: BlurCache, matrix: np.ndarray, origins: np.ndarray, size: int,
-                     blurs: Sequence[float]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Tiles `[T, S, S]` of both shots, one of the two blurred for the best correlation; and the blurs `[T]`.
+def _choose_blurs(reference: BlurCache, warped: _WarpedShot, grid: TileGrid, blurs: Sequence[float]) -> np.ndarray:
+    """For each tile the blur of one of the two shots that makes them most alike, `[R, C]`; 0 is none.
 
     Tiles are compared without searching for a shift.  While the map is off by a few px a wide blur correlates best, so
     the first rounds of `refine` work coarse to fine.
     """
-    root = np.sqrt(hann_window(size))
-    cut = lambda sigma: np.stack([reference.band(sigma)[y : y + size, x : x + size] for x, y in origins])
-    warped = lambda sigma: np.stack([_warped_tile(moving.band(sigma), matrix, origin, size) for origin in origins])
-    sharp = [(tiles, _standardize(tiles, root)) for tiles in (cut(0.0), warped(0.0))]
-    best, chosen = [tiles.copy() for tiles, _ in sharp], np.zeros(len(origins))
-    best_correlation = np.einsum("tn,tn->t", sharp[0][1], sharp[1][1])
+    moments = {0.0: _moments(grid, warped.band(0.0))}
     for blur in blurs:
-        side = int(blur < 0)
-        tiles = (cut, warped)[side](abs(blur))
-        correlation = np.einsum("tn,tn->t", _standardize(tiles, root), sharp[1 - side][1])
-        better = correlation > best_correlation
-        best_correlation[better], chosen[better] = correlation[better], blur
-        best[side][better], best[1 - side][better] = tiles[better], sharp[1 - side][0][better]
-    return best[0], best[1], chosen
+        if blur < 0:
+            moments[-blur] = _moments(grid, warped.band(-blur))
+    chosen = best = None
+    for blur in (0.0, *blurs):
+        of_first, of_second = max(blur, 0.0), max(-blur, 0.0)
+        product = grid.means(reference.band(of_first) * warped.band(of_second))
+        (mean_a, square_a), (mean_b, square_b) = reference.moments(of_first), moments[of_second]
+        energies = [np.maximum(square - mean**2, 0) + NOISE_FLOOR**2
+                    for mean, square in ((mean_a, square_a), (mean_b, square_b))]
+        correlation = (product - mean_a * mean_b) / np.sqrt(energies[0] * energies[1])
+        if best is None:
+            best, chosen = correlation, np.zeros(correlation.shape)
+            continue
+        better = correlation > best
+        best[better], chosen[better] = correlation[better], blur
+    return chosen
 
 
-def _standardize(tiles: np.ndarray, root: np.ndarray) -> np.ndarray:
-    """`[T, N]` of mean 0 and sum of squares 1, weighted by the square of `root` `[S, S]`; flat tiles stay small."""
-    root = root.ravel()
-    tiles = tiles.reshape(len(tiles), -1)
-    centered = (tiles - (tiles @ root**2)[:, None]) * root
-    return centered / np.sqrt(np.einsum("tn,tn->t", centered, centered) + np.float32(NOISE_FLOOR**2))[:, None]
-
-
-def _warped_tile(plane: np.ndarray, matrix: np.ndarray, origin: np.ndarray, size: int) -> np.ndarray:
-    """The tile `[size, size]` at `origin` (x, y) of the plane as warped by `matrix`."""
-    shift = np.array([[1.0, 0, origin[0]], [0, 1, origin[1]], [0, 0, 1]])
-    return cv2.warpPerspective(plane, matrix @ shift, (size, size), borderMode=cv2.BORDER_REPLICATE,
-                               flags=cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP)
-
-
-def _tile_grid(shape: tuple[int, int]) -> tuple[int, np.ndarray]:
-    """The tiles' side, px, and their top left corners (x, y) `[T, 2]`: overlapping by half, 400 tiles at most."""
-    size = int(np.clip(2 ** round(np.log2(max(min(shape) / 8, 1))), 32, 64))
-    size = min(size, *shape)
-    columns, rows = (max(1, 2 * n // size - 1) for n in shape[::-1])
-    reduction = min(1.0, np.sqrt(_MAX_TILES / (columns * rows)))
-    x, y = (np.linspace(0, n - size, max(1, int(count * reduction))).round().astype(int)
-            for n, count in ((shape[1], columns), (shape[0], rows)))
-    return size, np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
+def _moments(grid: TileGrid, plane: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weighted mean and mean square of a plane in each tile, `[R, C]` each."""
+    return grid.means(plane), grid.means(plane * plane)
 
 
 def weighted_lengths(shifts: np.ndarray, information: np.ndarray) -> np.ndarray:
@@ -135,15 +151,18 @@ def weighted_lengths(shifts: np.ndarray, information: np.ndarray) -> np.ndarray:
     return np.sqrt(np.einsum("ti,tij,tj->t", shifts, information, shifts) / total)
 
 
-def _limit_information(shifts: np.ndarray, information: np.ndarray) -> np.ndarray:
-    """The inverse covariance of each shift, with the tiles' common scatter added to its own error, `[T, 2, 2]`.
+def _limit_information(found: TileShifts, used: np.ndarray) -> np.ndarray:
+    """The inverse covariance of each used shift, `[T, 2, 2]`, with two errors added that tiles do not know of.
 
-    Depth and a hand-held camera move sharp tiles by more than their own error.  Without the scatter the few
-    sharpest tiles would pull the map to the depth that they happen to have.
+    Depth and a hand-held camera move sharp tiles by more than their own error.  Without the tiles' common scatter the
+    few sharpest ones would pull the map to the depth that they happen to have.  And where a surface is slanted, or two
+    depths meet, the blur differs within a tile, which moves its peak by more the larger the blur is.
     """
+    shifts, information = found.shifts[used], found.information[used]
     scatter = max(float(np.median(weighted_lengths(shifts, information))), 1e-3)
+    from_blur = _BLUR_ERROR * found.blurs[used] ** 2
     values, vectors = np.linalg.eigh(information)
-    values = 1 / (1 / np.maximum(_SAMPLES_PER_TILE * values, 1e-6) + scatter**2)
+    values = 1 / (1 / np.maximum(_SAMPLES_PER_TILE * values, 1e-6) + (scatter**2 + from_blur**2)[:, None])
     return np.einsum("tij,tj,tkj->tik", vectors, values, vectors)
 
 
@@ -172,34 +191,147 @@ def measure_agreement(found: TileShifts, limit_px: float) -> TileAgreement:
     return TileAgreement(int(clear.sum()), int(agreeing.sum()), float(residual) if agreeing.any() else float("inf"))
 
 
-def refine(reference: BlurCache, moving: BlurCache, matrix: np.ndarray, model: str, *,
-           rounds: int = 6, blurs: Sequence[float] = BLURS) -> tuple[np.ndarray, float, list[float]]:
-    """Fits the map to the tiles' shifts, repeatedly, starting from `matrix`.
+@dataclasses.dataclass(frozen=True)
+class Refinement:
+    """A map fitted to the shifts of tiles, and the shifts that remain.
 
-    Returns:
-      The map, or `matrix` itself if the shifts grew; its deviation, px of the moving picture, at the worst of the four
-      corners, infinite if fewer than 8 tiles correlate; the blurs that tiles still choose.
+    Attributes:
+      matrix: 3×3, reference px → moving px.
+      model: the kind of map that was chosen.
+      deviation_px: of the moving picture, at the worst of the four corners; infinite if fewer than 8 tiles correlate.
+      blurs: the candidates that tiles still choose.
+      remaining: the shifts of the tiles under `matrix`.
     """
-    start, medians, step, deviation = matrix, [], np.inf, float("inf")
-    for number in range(rounds):
-        found = measure_shifts(reference, moving, matrix, blurs=blurs)
+
+    matrix: np.ndarray
+    model: str
+    deviation_px: float
+    blurs: tuple[float, ...]
+    remaining: TileShifts
+
+
+def refine(reference: BlurCache, moving: BlurCache, matrix: np.ndarray, model: str, *, rounds: int = 6,
+           blurs: Sequence[float] = COARSE_BLURS, verify: bool = True) -> Refinement:
+    """Fits the map to the tiles' shifts, repeatedly, starting from `matrix`; keeps `matrix` if the shifts grow.
+
+    Args:
+      reference, moving: the shots.
+      matrix: where to start, reference px → moving px.
+      model: "similarity", "affine" or "homography"; or "auto": the simplest of the three that predicts parts of the
+        picture that were left out as well as the best, up to 2 %.  A richer map predicts better only where the tiles
+        carry it: what it explains is missing in the prediction of a simpler one, and what the tiles leave open makes
+        its own worse.
+      rounds: at most.
+      blurs: the candidates, see `TileShifts`.
+      verify: False: if the rounds are used up, the tiles are not measured once more, and `remaining` and the check
+        whether shifts grew are those before the last fit; for a start that is nearly right.
+    """
+    start, first_found, found, medians, step = matrix, None, None, [], np.inf
+    chosen, deviation = "similarity" if model == "auto" else model, 0.0
+    for number in range(rounds + 1):
+        # Once the map is right to about a pixel, tiles keep the blur that they chose.
+        settled = found.grid_blurs if found is not None and number > 1 and step < _SETTLED_PX else None
+        found = measure_shifts(reference, moving, matrix, blurs=blurs, chosen=settled)
+        first_found = first_found or found
         used = found.peaks >= _MIN_CORRELATION
         if used.sum() < _MIN_TILES:
-            return start, float("inf"), list(blurs)
-        medians.append(float(np.median(weighted_lengths(found.shifts, found.information)[used])))
-        if step < _CONVERGED_PX:
+            return Refinement(start, _RICHEST if model == "auto" else model, float("inf"), tuple(blurs), first_found)
+        medians.append(_median_length(found))
+        if step < max(_CONVERGED_PX, _CONVERGED_SHARE * deviation) or number == rounds:
             break
-        if number:  # in the first round the tiles are too far off to choose their blur well
-            blurs = [blur for blur in blurs if (found.blurs[used] == blur).mean() > _RARE_BLUR]
-        fitted, deviation = _fit(found, used, matrix, reference.luma.shape, model)
-        step = float(transforms.corner_errors(fitted, matrix, reference.luma.shape).max())
-        matrix = fitted
-    return (matrix if medians[-1] <= 1.1 * medians[0] + _CONVERGED_PX else start), deviation, list(blurs)
+        chosen_blurs = [blur for blur in blurs if (found.blurs[used] == blur).mean() > _RARE_BLUR]
+        if number:
+            blurs = chosen_blurs
+        elif tuple(blurs) == COARSE_BLURS:
+            # In the first round the tiles may be too far off to choose their blur well, so all signs stay possible.
+            blurs = rescale_blurs([*chosen_blurs, min(SIGMAS_PX), -min(SIGMAS_PX)], 1.0)
+        fits = _fit(found, used, matrix, reference.luma.shape,
+                    tuple(transforms.CONTROL_POINTS) if model == "auto" else (model,))
+        best = _choose_model(fits)
+        step = float(transforms.corner_errors(best.matrix, matrix, reference.luma.shape).max())
+        matrix, chosen, deviation = best.matrix, best.model, best.deviation_px
+        if number == rounds - 1 and not verify:
+            break
+    if medians[-1] > 1.1 * medians[0] + _CONVERGED_PX:
+        # The deviation is that of the fit that is not used, so the distance from it is added.
+        deviation = float(np.hypot(deviation, transforms.corner_errors(start, matrix, reference.luma.shape).max()))
+        matrix, found, chosen = start, first_found, _RICHEST if model == "auto" else model
+    return Refinement(matrix, chosen, deviation, tuple(blurs), found)
+
+
+@dataclasses.dataclass(frozen=True)
+class BentMap:
+    """A residual flow on top of a map, in px of the copies.
+
+    Attributes:
+      flow: the field.
+      deviation_px: the error with which it predicts parts of the picture that were left out, root mean square.
+      remaining: the shifts of the tiles under map and flow.
+    """
+
+    flow: Flow
+    deviation_px: float
+    remaining: TileShifts
+
+
+def bend(reference: BlurCache, moving: BlurCache, refined: Refinement, rounds: int = 3) -> BentMap | None:
+    """A smooth flow that explains what a map leaves; None if the map alone predicts left-out parts about as well.
+
+    Args:
+      reference, moving: the shots.
+      refined: the map, and the tiles' shifts under it.
+      rounds: of warping with the flow found so far and measuring again.
+    """
+    found, flow, fitted = refined.remaining, None, None
+    if _median_length(found) < _BENDING_PX:
+        return None
+    for _ in range(rounds):
+        if not np.isfinite(_median_length(found)):
+            return None
+        used = found.peaks >= _MIN_CORRELATION
+        centers, shifts = found.centers[used], found.shifts[used]
+        # From where the matrix puts a tile to where it is: shifts are measured in the warped picture.
+        base = transforms.project(refined.matrix, centers)
+        ends = centers + shifts
+        displacements = transforms.project(refined.matrix, ends) + (0 if flow is None else flow.at(ends)) - base
+        fitted = flow_fitting.fit(centers, displacements, _limit_information(found, used),
+                                  reference.luma.shape)
+        if fitted is None or not fitted.is_better:
+            return None
+        flow = fitted.flow
+        found = measure_shifts(reference, moving, refined.matrix, flow=flow, chosen=found.grid_blurs)
+    if _median_length(found) > _median_length(refined.remaining):
+        return None
+    return BentMap(flow, fitted.prediction_px, found)
+
+
+def _median_length(found: TileShifts) -> float:
+    """The median of the shifts of tiles that correlate, px; infinite if there are few."""
+    used = found.peaks >= _MIN_CORRELATION
+    if used.sum() < _MIN_TILES:
+        return float("inf")
+    return float(np.median(weighted_lengths(found.shifts, found.information)[used]))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Fit:
+    """A map of one model, its deviation at the worst corner, and how well it predicts what it has not seen, both px."""
+
+    matrix: np.ndarray
+    model: str
+    deviation_px: float
+    prediction_px: float
+
+
+def _choose_model(fits: list[_Fit]) -> _Fit:
+    """The simplest map that predicts left-out parts of the picture as well as the best, up to 2 %."""
+    best = min(fit.prediction_px for fit in fits)
+    return next(fit for fit in fits if fit.prediction_px <= _EQUALLY_WELL * best)
 
 
 def _fit(found: TileShifts, used: np.ndarray, matrix: np.ndarray, shape: tuple[int, int],
-         model: str) -> tuple[np.ndarray, float]:
-    """One round: the map fitted to the shifted tiles, and its deviation at the worst corner, px.
+         models: Sequence[str]) -> list[_Fit]:
+    """One round: maps fitted to the shifted tiles.
 
     The deviation is the larger of two estimates: residual scatter (blur) and block jackknife (parallax, which is
     correlated within objects).
@@ -208,20 +340,30 @@ def _fit(found: TileShifts, used: np.ndarray, matrix: np.ndarray, shape: tuple[i
       used: which tiles are fitted to, bool `[T]`.
       matrix: the map that the tiles were warped with.
       shape: of the reference.
+      models: to fit, the simplest first.
     """
     unit = transforms.unit_matrix(shape)
     to_px, scale = np.linalg.inv(unit), unit[0, 0]
     centers, shifts = found.centers[used], found.shifts[used]
-    information = _limit_information(shifts, found.information[used])
+    information = _limit_information(found, used)
     lengths = np.sqrt(np.einsum("ti,tij,tj->t", shifts, information, shifts))
     matches = transforms.project(unit, centers), transforms.project(unit, transforms.project(matrix, centers + shifts))
-    options = {"information": information, "limit": _OUTLIER_FACTOR * max(float(np.median(lengths)), 1e-3) * scale}
-    fitted, _, covariance = fitting.fit(unit @ matrix @ to_px, *matches, model, **options)
-    block_covariance = fitting.jackknife(fitted, *matches, model, _block_numbers(centers, shape), **options)
-    corners = transforms.project(unit, transforms.corners(shape))
-    deviation = max(fitting.corner_deviation(fitted, c, model, corners).max()
-                    for c in (covariance * _REDUNDANCY, block_covariance))
-    return transforms.normalize(to_px @ fitted @ unit), float(deviation / scale)
+    limit = _OUTLIER_FACTOR * max(float(np.median(lengths)), 1e-3) * scale
+    options = {"information": information, "limit": limit}
+    corners, blocks = transforms.project(unit, transforms.corners(shape)), _block_numbers(centers, shape)
+    fits, weights = [], None
+    for model in reversed(models):  # the richest first: its outliers are those of the others too
+        fitted, own_weights, covariance = fitting.fit(unit @ matrix @ to_px, *matches, model, rounds=_FIT_STEPS,
+                                                      **options)
+        weights = own_weights if weights is None else weights
+        block_covariance, predicted = fitting.leave_out(fitted, *matches, model, blocks, **options)
+        deviation = max(fitting.corner_deviation(fitted, c, model, corners).max()
+                        for c in (covariance * _REDUNDANCY, block_covariance))
+        squares = np.einsum("ni,nij,nj->n", predicted, information, predicted)
+        prediction = np.sqrt(weights @ squares / max(weights @ np.trace(information, axis1=1, axis2=2), 1e-12))
+        fits.insert(0, _Fit(transforms.normalize(to_px @ fitted @ unit), model, float(deviation / scale),
+                            float(prediction / scale)))
+    return fits
 
 
 def _block_numbers(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

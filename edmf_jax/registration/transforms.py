@@ -84,6 +84,11 @@ def normalize(matrix: np.ndarray) -> np.ndarray:
     return matrix / matrix[2, 2]
 
 
+def is_invertible(matrix: np.ndarray) -> bool:
+    """Whether a 3×3 matrix is finite and maps back."""
+    return bool(np.isfinite(matrix).all()) and abs(np.linalg.det(matrix)) > 1e-12
+
+
 def corners(shape: tuple[int, ...]) -> np.ndarray:
     """The four outer corners of a picture, (x, y) px `[4, 2]`, clockwise from the top left."""
     height, width = shape[:2]
@@ -123,3 +128,17 @@ def stretch(matrix: np.ndarray, shape: tuple[int, ...]) -> tuple[float, float]:
         smallest = min(smallest, float(values[-1] * np.sign(np.linalg.det(jacobian))))
         largest = max(largest, float(values[0]))
     return smallest, largest
+
+
+def relative_stretch(matrix: np.ndarray, shape: tuple[int, ...], moving: tuple[int, ...]) -> tuple[float, float]:
+    """`stretch` in px, or in shares of the pictures' sizes if that is nearer to 1: one may be an export at half size.
+
+    Args:
+      matrix: 3×3, reference px → moving px.
+      shape, moving: the shapes of reference and moving picture.
+    """
+    in_px = stretch(matrix, shape)
+    ratio = float(np.sqrt(moving[0] * moving[1] / (shape[0] * shape[1])))
+    in_sizes = tuple(value / ratio for value in in_px)
+    distance = lambda values: max(abs(np.log(max(value, 1e-9))) for value in values)
+    return min(in_px, in_sizes, key=distance)

@@ -5,8 +5,11 @@ import dataclasses
 import numpy as np
 
 from edmf_jax.errors import UserError
+from edmf_jax.registration import transforms
+from edmf_jax.registration.flow import Flow
 
 METHODS = ("pso-sift", "sift+ransac", "sift+magsac", "ecc")
+MODELS = ("auto", *transforms.CONTROL_POINTS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,6 +18,7 @@ class RegistrationConfig:
 
     Attributes:
       match_pixels: keypoints are matched on copies of at most this many pixels.
+      coarse_pixels: the map is refined on copies of at most this many pixels first, if the next are much larger.
       refine_pixels: the map is refined on copies of at most this many pixels.
       max_keypoints: SIFT keypoints per picture at most.
       blur_px: standard deviation of the Gaussian before the gradient that SIFT works on, px of the copy.
@@ -22,9 +26,12 @@ class RegistrationConfig:
       particles, steps: the swarm's size, and its moves in each of three stages.
       seed: of the swarm.
       refine: sub-pixel refinement by correlating tiles; False keeps the map from the matches.
+      may_bend: a residual flow on top of the map, where the tiles agree on one.
       min_inliers: matches that agree with the map and were found without knowing it.
       min_tiles: tiles whose content agrees with the map.
       min_agreement: their share of the tiles with a clear correlation peak, [0, 1].
+      many_tiles, high_agreement: so many agreeing tiles, if they are this share or more of those with a clear peak,
+        replace `min_inliers`.
       min_overlap: the share of the reference that the moving picture covers, [0, 1].
       max_deviation_px: estimated standard deviation of the map at the worst corner, px: more counts as wrong.
       min_limit_permille, max_limit_permille: bounds on that limit, in thousandths of the reference's diagonal, because
@@ -32,18 +39,22 @@ class RegistrationConfig:
       max_stretch: the largest factor on lengths, or its reciprocal, anywhere in the picture.
     """
 
-    match_pixels: float = 1.0e6
-    refine_pixels: float = 6.0e6
-    max_keypoints: int = 4000
+    match_pixels: float = 0.3e6
+    coarse_pixels: float = 0.5e6
+    refine_pixels: float = 3.0e6
+    max_keypoints: int = 2000
     blur_px: float = 2.0
     inlier_px: float = 3.0
-    particles: int = 128
-    steps: int = 50
+    particles: int = 96
+    steps: int = 25
     seed: int = 0
     refine: bool = True
+    may_bend: bool = True
     min_inliers: int = 12
     min_tiles: int = 8
     min_agreement: float = 0.4
+    many_tiles: int = 50
+    high_agreement: float = 0.7
     min_overlap: float = 0.4
     max_deviation_px: float = 3.0
     min_limit_permille: float = 1.7
@@ -65,10 +76,13 @@ class Registration:
       agreeing_tiles: those of them whose peak is where the map says.
       residual_px: root mean square of the agreeing tiles' remaining shift, px of the reference.
       deviation_px: estimated standard deviation of the map at the worst corner, px of the moving picture; for
-        an unrefined map it includes the distance from the refined one.
+        an unrefined map it includes the distance from the refined one.  With a flow: the error with which it predicts
+        parts of the picture that were left out, root mean square.
       overlap: the share of the reference that the moving picture covers, [0, 1].
       confident: whether all of this is within the configuration's limits.
       doubts: the reasons if not, for the user; empty if confident.
+      flow: displacements on top of the matrix, where no single map is right; None: the map is all.
+      neighbor: in a stack, the number of the shot that this one was registered to; None for a pair.
       points, targets: the inliers, (x, y) `[inliers, 2]` float64, px: in the reference, and in
         the moving picture; for display.  None for ECC, or if no map was found.
     """
@@ -85,23 +99,28 @@ class Registration:
     overlap: float = 0.0
     confident: bool = False
     doubts: str = ""
+    flow: Flow | None = None
+    neighbor: int | None = None
     points: np.ndarray | None = None
     targets: np.ndarray | None = None
 
 
-def judge(found: Registration, config: RegistrationConfig, diagonal_px: float,
-          stretch: tuple[float, float]) -> Registration:
+def judge(found: Registration, config: RegistrationConfig, reference: tuple[int, ...], moving: tuple[int, ...]
+          ) -> Registration:
     """`found` with `confident` and `doubts` filled in.
 
     Args:
-      diagonal_px: of the reference.
-      stretch: the smallest and the largest factor on lengths (`transforms.stretch`).
+      reference, moving: the shapes of the two pictures.
     """
     share = found.agreeing_tiles / max(found.tiles, 1)
+    diagonal_px = float(np.hypot(*reference[:2]))
+    stretch = transforms.relative_stretch(found.matrix, reference, moving)
     lower, upper = (limit * diagonal_px / 1000 for limit in (config.min_limit_permille, config.max_limit_permille))
     limit_px = min(max(config.max_deviation_px, lower), upper)
     doubts = []
-    if found.method != "ecc" and found.inliers < config.min_inliers:
+    # So many tiles in agreement are evidence without matches: chance would let one in forty agree.
+    enough_tiles = found.agreeing_tiles >= config.many_tiles and share >= config.high_agreement
+    if found.method != "ecc" and found.inliers < config.min_inliers and not enough_tiles:
         doubts.append(f"{found.inliers} matching points agree, {config.min_inliers} are needed")
     if not (1 / config.max_stretch <= stretch[0] and stretch[1] <= config.max_stretch):
         doubts.append(f"lengths would change by a factor of {stretch[0]:.2f} to {stretch[1]:.2f}")
@@ -110,8 +129,11 @@ def judge(found: Registration, config: RegistrationConfig, diagonal_px: float,
                       f"{100 * config.min_overlap:.0f} % are needed")
     if found.agreeing_tiles < config.min_tiles or share < config.min_agreement:
         doubts.append(f"the content agrees in {found.agreeing_tiles} of {found.tiles} places")
+    # What a flow predicts is an error everywhere, not that of the worst corner.
+    limit_px = limit_px / 2 if found.flow else limit_px
     if not found.deviation_px <= limit_px:
-        doubts.append(f"the corners are uncertain by {found.deviation_px:.1f} px, more than {limit_px:.1f}")
+        doubts.append(f"the {'content is' if found.flow else 'corners are'} uncertain by {found.deviation_px:.1f} px, "
+                      f"more than {limit_px:.1f}")
     return dataclasses.replace(found, confident=not doubts, doubts="; ".join(doubts))
 
 

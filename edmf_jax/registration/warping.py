@@ -3,8 +3,11 @@
 import cv2
 import numpy as np
 
+from edmf_jax.registration.flow import Flow
 
-def warp(image: np.ndarray, matrix: np.ndarray, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+
+def warp(image: np.ndarray, matrix: np.ndarray, shape: tuple[int, ...], *, flow: Flow | None = None, top: float = 0,
+         left: float = 0) -> tuple[np.ndarray, np.ndarray]:
     """The picture resampled through a map, and the mask of its valid pixels.
 
     Interpolates by Lanczos over 8×8 px.  The result is clipped to the range of `image`, so that edges do not overshoot.
@@ -13,6 +16,9 @@ def warp(image: np.ndarray, matrix: np.ndarray, shape: tuple[int, ...]) -> tuple
       image: `[H, W]` or `[H, W, 3]`, uint8, uint16 or floating point of any range.
       matrix: 3×3, from (x, y) of the result to (x, y) of `image`, px, integers at pixel centers.
       shape: height and width of the result; further axes are ignored, so the `shape` of a picture will do.
+      flow: displacements on top of the matrix.
+      top, left: the result is a part of a larger one, which `matrix` and `flow` map from: its row `top` and column
+        `left` are the first.
 
     Returns:
       The result `[*shape[:2], …]` in the dtype of `image` (float64 is computed in float32), 0 outside `image`; and the
@@ -31,12 +37,42 @@ def warp(image: np.ndarray, matrix: np.ndarray, shape: tuple[int, ...]) -> tuple
         raise ValueError(f"a map is an invertible 3×3 matrix of finite numbers, got {matrix.tolist()}")
     height, width = shape[:2]
     source = image if image.dtype in (np.uint8, np.uint16) else image.astype(np.float32)
-    result = cv2.warpPerspective(source, matrix, (width, height), flags=cv2.INTER_LANCZOS4 | cv2.WARP_INVERSE_MAP,
-                                 borderMode=cv2.BORDER_REPLICATE)
-    valid = valid_mask(matrix, (height, width), image.shape)
+    result, positions = _resample(source, matrix, (height, width), flow, (top, left), cv2.INTER_LANCZOS4)
+    if positions is None:
+        valid = valid_mask(_from_part(matrix, (top, left)), (height, width), image.shape)
+    else:
+        valid = np.logical_and.reduce([(p >= -1e-6) & (p <= size - 1 + 1e-6)
+                                       for p, size in zip(positions, (image.shape[1], image.shape[0]))])
     np.clip(result, source.min(), source.max(), out=result)
     result[~valid] = 0
     return result.astype(image.dtype), valid
+
+
+def warp_mask(mask: np.ndarray, matrix: np.ndarray, shape: tuple[int, int], *, flow: Flow | None = None, top: int = 0
+              ) -> np.ndarray:
+    """A mask, bool `[H, W]`, in the frame of the result, by the nearest pixel; False outside.  Args: as `warp`."""
+    return _resample(mask.view(np.uint8), matrix, shape, flow, (top, 0), cv2.INTER_NEAREST, cv2.BORDER_CONSTANT)[0] > 0
+
+
+def warp_plane(plane: np.ndarray, matrix: np.ndarray, shape: tuple[int, int], *, flow: Flow | None = None
+               ) -> np.ndarray:
+    """A float32 plane `[H, W]` in the frame of the result, bilinear; 0 outside of it.  Args: as `warp`."""
+    return _resample(plane, matrix, shape, flow, (0, 0), cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)[0]
+
+
+def _resample(source: np.ndarray, matrix: np.ndarray, shape: tuple[int, int], flow: Flow | None,
+              corner: tuple[float, float], interpolation: int, border: int = cv2.BORDER_REPLICATE):
+    """The resampled picture; and its positions, x and y, if they do not follow from the matrix alone."""
+    if flow is None:
+        return cv2.warpPerspective(source, _from_part(matrix, corner), shape[::-1], borderMode=border,
+                                   flags=interpolation | cv2.WARP_INVERSE_MAP), None
+    positions = flow.positions(matrix, shape, *corner)
+    return cv2.remap(source, *positions, interpolation, borderMode=border), positions
+
+
+def _from_part(matrix: np.ndarray, corner: tuple[float, float]) -> np.ndarray:
+    """The map from a part that begins at row and column `corner` of what `matrix` maps from."""
+    return matrix @ np.array([[1.0, 0, corner[1]], [0, 1, corner[0]], [0, 0, 1]])
 
 
 def valid_mask(matrix: np.ndarray, shape: tuple[int, int], source: tuple[int, ...]) -> np.ndarray:

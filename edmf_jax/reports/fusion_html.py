@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from edmf_jax.fusion.record import FusionRecord
+from edmf_jax.fusion.shot_files import without_folders
 from edmf_jax.io.palette_png import shot_colors
 from edmf_jax.registration import Registration
 from edmf_jax.registration.transforms import project
@@ -69,7 +70,14 @@ def render(fusion: FusionRecord, sizes: Sequence[tuple[int, int]], pictures: Seq
         what=f"{len(fusion.names)} shots of one scene became one picture of {_size_text(fusion.frame[:1:-1])}.",
         shots=[{"name": Path(path).name, "color": color} for path, color in zip(fusion.names, colors)],
         columns=_columns(fusion, sizes), has_exposures=bool(fusion.stops), settings=_settings(fusion, made),
-        max_matches=MAX_SHOWN_MATCHES, data=script_json(_script_data(fusion, sizes)), pictures=pictures)
+        left_out=_left_out(fusion), max_matches=MAX_SHOWN_MATCHES, data=script_json(_script_data(fusion, sizes)),
+        pictures=pictures)
+
+
+def _left_out(fusion: FusionRecord) -> list[tuple[str, str]]:
+    """The name of each shot that was not used, and why, without folders."""
+    paths = [*fusion.names, *fusion.left_out]
+    return [(Path(path).name, without_folders(reason, paths)) for path, reason in fusion.left_out.items()]
 
 
 def picture_record(fusion: FusionRecord, pictures: FusionPictures, views: Mapping[str, Any], level: DetailLevel
@@ -119,31 +127,38 @@ def _evidence(registration: Registration | None, reference_size: tuple[int, int]
     (dx, dy), (x, y) = at - middle[0], right - at
     points = "" if registration.points is None else (f"{registration.inliers:,} of {registration.matches:,} matching "
                                                      "points agree. ")
+    bent = "" if registration.flow is None else ("No single map fits near and far, so this one is bent by up to "
+                                                 f"{_format_px(registration.flow.largest_px)} px. ")
     return (f"{points}The content agrees in {registration.agreeing_tiles} of {registration.tiles} places, to "
             f"{_format_px(registration.residual_px)} px; the corners are uncertain by "
-            f"{_format_px(registration.deviation_px)} px. The shot covers {100 * registration.overlap:.0f} % of the "
-            f"reference. In the shot the reference’s middle is shifted by {_format_signed(dx, 1)} px to the right and "
-            f"{_format_signed(dy, 1)} px down, rotated by {_format_signed(math.degrees(math.atan2(y, x)), 2)}°, and at "
-            f"{100 * math.hypot(x, y):.2f} % of its size.")
+            f"{_format_px(registration.deviation_px)} px. {bent}The shot covers {100 * registration.overlap:.0f} % of "
+            f"the reference. In the shot the reference’s middle is shifted by {_format_signed(dx, 1)} px to the right "
+            f"and {_format_signed(dy, 1)} px down, rotated by {_format_signed(math.degrees(math.atan2(y, x)), 2)}°, "
+            f"and at {100 * math.hypot(x, y):.2f} % of its size.")
 
 
 def _columns(fusion: FusionRecord, sizes: Sequence[tuple[int, int]]) -> list[Column]:
     """The table of shots; columns without a single value are left out."""
     columns = [Column("Size", "px", [_size_text(size, "") for size in sizes]), _exposure_column(fusion.stops),
-               Column("Sharpest in", "of the picture", _shares(fusion)), *_registration_columns(fusion.registrations)]
+               Column("Sharpest in", "of the picture", _shares(fusion)), *_registration_columns(fusion)]
     return [column for column in columns if set(column.cells) != {_NO_VALUE}]
 
 
-def _registration_columns(registrations: Sequence[Registration | None]) -> list[Column]:
+def _registration_columns(fusion: FusionRecord) -> list[Column]:
     def cells(text: Callable[[Registration], str]) -> list[str]:
-        return [_NO_VALUE if one is None else text(one) for one in registrations]
+        return [_NO_VALUE if one is None else text(one) for one in fusion.registrations]
 
+    neighbors = [_NO_VALUE if number is None else f"{number + 1} {Path(fusion.names[number]).name}"
+                 for number in fusion.neighbors]
     return [
+        *([Column("Registered to", "shot", neighbors)] if len(fusion.names) > 2 else []),
         Column("Matching points", "that agree, of all",
                cells(lambda r: f"{r.inliers:,} of {r.matches:,}" if r.matches else _NO_VALUE)),
-        Column("Places", "whose content agrees", cells(lambda r: f"{r.agreeing_tiles} of {r.tiles}")),
+        Column("Places", "whose content agrees",
+               cells(lambda r: f"{r.agreeing_tiles} of {r.tiles}" if r.tiles else _NO_VALUE)),
         Column("Residual", "px", cells(lambda r: _format_px(r.residual_px))),
         Column("Corners", "uncertain by px", cells(lambda r: _format_px(r.deviation_px))),
+        Column("Bent", "by px at most", cells(lambda r: _format_px(r.flow.largest_px) if r.flow else _NO_VALUE)),
         Column("Overlap", "of the reference", cells(lambda r: f"{100 * r.overlap:.0f} %")),
         Column("Confident", "", cells(lambda r: "yes" if r.confident else f"no: {r.doubts}")),
     ]
@@ -179,6 +194,8 @@ def _settings(fusion: FusionRecord, made: datetime) -> list[tuple[str, str]]:
     else:
         registration = ("none: the shots were taken to be registered" if options.align == "none"
                         else f"{options.align}, {options.model}")
+        if fusion.alignment is not None:
+            registration = f"taken from {Path(fusion.alignment).name}"
         crop = f"cut to what all shots show, from {fusion.frame[1]}, {fusion.frame[0]} px on" if options.crop else "no"
         facts += [("Preset", "photo"), ("Registration", registration),
                   ("Exposure", f"{options.exposure}: {_EXPOSURE_TEXTS[options.exposure]}"), ("Crop", crop),

@@ -18,7 +18,7 @@ from edmf_jax.fusion.pixels import to_unit
 from edmf_jax.fusion.record import FusionRecord
 from edmf_jax.fusion.stack import sharpness, shots
 from edmf_jax.io.palette_png import shot_colors
-from edmf_jax.registration import warp
+from edmf_jax.registration import Flow, warp
 from edmf_jax.registration.planes import scaling_matrix
 from edmf_jax.reports.crops import Crop, flatness, focus_edge, gradient_magnitude, place_crops
 from edmf_jax.reports.picture_layers import (
@@ -64,26 +64,37 @@ class PlacedShot:
 
     Attributes:
       image: in the shot's own frame, uint8 `[h, w]` or `[h, w, 3]`.
-      matrix: 3×3, (x, y, 1) in the result → the shot [px].
-      shape: height and width of the result.
+      matrix: 3×3, (x, y, 1) in the reference → the shot [px].
+      flow: displacements on top of the matrix, or None.
+      frame: top, left, height and width of the result within the reference [px].
     """
 
     image: np.ndarray
     matrix: np.ndarray
-    shape: tuple[int, int]
+    flow: Flow | None
+    frame: tuple[int, int, int, int]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the result."""
+        return self.frame[2:]
 
     def warp_window(self, x: int, y: int, width: int, height: int) -> np.ndarray:
         """The shot in a window of the result's frame, full resolution; black outside the shot."""
-        return warp(self.image, self.matrix @ np.array([[1.0, 0, x], [0, 1, y], [0, 0, 1]]), (height, width))[0]
+        return warp(self.image, self.matrix, (height, width), flow=self.flow, top=self.frame[0] + y,
+                    left=self.frame[1] + x)[0]
 
     def warp_reduced(self, side: int) -> np.ndarray:
         """The shot in the whole frame, with sides of at most `side` px: warped at twice that size, then averaged."""
         factor = min(1.0, 2 * side / max(self.shape))
         small = shrink(self.image, max(1, round(factor * max(self.image.shape[:2]))))
         shape = tuple(max(1, round(factor * length)) for length in self.shape)
-        matrix = (scaling_matrix(self.image.shape, small.shape) @ self.matrix
-                  @ np.linalg.inv(scaling_matrix(self.shape, shape)))
-        warped = warp(small, matrix, shape)[0]
+        to_small, to_frame = scaling_matrix(self.image.shape, small.shape), scaling_matrix(self.shape, shape)
+        matrix = to_small @ self.matrix @ np.linalg.inv(to_frame)
+        scale_y, scale_x = to_frame[1, 1], to_frame[0, 0]
+        flow = self.flow and self.flow.rescaled((scale_y * self.flow.shape[0], scale_x * self.flow.shape[1]),
+                                                to_small[0, 0])
+        warped = warp(small, matrix, shape, flow=flow, top=scale_y * self.frame[0], left=scale_x * self.frame[1])[0]
         return cv2.resize(warped, reduced_size(self.shape, side), interpolation=cv2.INTER_AREA)
 
 
@@ -127,16 +138,14 @@ def make_fusion_pictures(fusion: FusionRecord, given: Sequence[shots.Shot],
 def _place_shots(fusion: FusionRecord, given: Sequence[shots.Shot], progress: Callable[[str, float], None]
                  ) -> Iterator[PlacedShot]:
     """The shots at their own exposures, read one after the other, with their places in the result."""
-    top, left, *shape = fusion.frame
-    offset = np.array([[1.0, 0, left], [0, 1, top], [0, 0, 1]])  # result → reference
     reference = None
     for number, (shot, name, registration) in enumerate(zip(given, fusion.names, fusion.registrations)):
         progress(f"showing {name}", number / len(given))
         image = shots.read(shot, name)
         reference = reference or image.shape
         shots.check_compatible(image, name, reference, fusion.names[0], registration is None)
-        matrix = offset if registration is None else registration.matrix @ offset
-        yield PlacedShot(to_8_bits(shots.squeeze_gray(image)), matrix, tuple(shape))
+        matrix, flow = (np.eye(3), None) if registration is None else (registration.matrix, registration.flow)
+        yield PlacedShot(to_8_bits(shots.squeeze_gray(image)), matrix, flow, fusion.frame)
 
 
 def focus_mask_of_shots(a: PlacedShot, b: PlacedShot) -> np.ndarray:

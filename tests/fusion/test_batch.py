@@ -8,7 +8,7 @@ import pytest
 import tifffile
 
 from edmf_jax.errors import MissingFileError, UserError
-from edmf_jax.fusion.batch import Job, pair_up, pictures_in, run_jobs, stacks_in
+from edmf_jax.fusion.batch import Job, pair_up, pictures_in, run_jobs, shard_of, stacks_in
 from edmf_jax.io import shot_list
 from edmf_jax.io.photographs import Page
 
@@ -131,3 +131,37 @@ def test_a_full_disk_ends_the_batch():
 
     with pytest.raises(UserError, match="full"):
         run_jobs([Job((), Path("never-written.png"))], fuse)
+
+
+def test_shards_are_all_jobs_each_once(tmp_path):
+    for number in range(7):
+        touch(tmp_path / "in" / f"s{number}", "1.png", "2.png")
+    touch(tmp_path / "a", *(f"{n}.png" for n in range(7)))
+    touch(tmp_path / "b", *(f"{n}.png" for n in range(7)))
+    for find in (lambda **shard: stacks_in(tmp_path / "in", tmp_path / "out", **shard),
+                 lambda **shard: pair_up(tmp_path / "a", tmp_path / "b", tmp_path / "out", **shard)[0]):
+        shards = [find(shard=shard_of(number, 3)) for number in (1, 2, 3)]
+        assert [len(jobs) for jobs in shards] == [3, 2, 2]
+        assert [job for k in range(3) for jobs in shards for job in jobs[k : k + 1]] == find()
+        assert find(shard=shard_of(9, 10)) == []
+
+
+def test_a_shard_reads_its_own_stacks_only(tmp_path, monkeypatch):
+    for number in range(4):
+        touch(tmp_path / "in" / f"s{number}", "1.jpg", "2.jpg")
+    seen = []
+    monkeypatch.setattr(shot_list, "capture_time", lambda path: seen.append(path.parent.name))
+    stacks_in(tmp_path / "in", tmp_path / "out", shard=shard_of(2, 4))
+    assert set(seen) == {"s1"}
+
+
+def test_names_are_compared_over_all_shards(tmp_path):
+    a, b = touch(tmp_path / "a", "1.png", "1.jpg"), touch(tmp_path / "b", "p.png", "q.png")
+    with pytest.raises(UserError, match="two results would be"):
+        pair_up(a, b, tmp_path / "out", ".png", shard=shard_of(1, 2))
+
+
+@pytest.mark.parametrize(("number", "count"), [(0, 4), (5, 4), (1, 0)])
+def test_shards_that_do_not_exist_are_refused(number, count):
+    with pytest.raises(UserError, match=f"shard {number}/{count}: give NUMBER/COUNT, with a number from 1 to"):
+        shard_of(number, count)

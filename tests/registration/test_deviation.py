@@ -41,7 +41,7 @@ def estimates_and_error(shared_error, draws=60, **kwargs):
     for _ in range(draws):
         points, targets, blocks, truth = simulate(rng, shared_error=shared_error, **kwargs)
         matrix, _, scatter = fitting.fit(truth, points, targets, "homography", limit=WIDE_LIMIT)
-        jackknife = fitting.jackknife(matrix, points, targets, "homography", blocks, limit=WIDE_LIMIT)
+        jackknife, _ = fitting.leave_out(matrix, points, targets, "homography", blocks, limit=WIDE_LIMIT)
         error = np.linalg.norm(transforms.project(matrix, CORNERS) - transforms.project(truth, CORNERS), axis=1)
         estimates = (fitting.corner_deviation(matrix, c, "homography", CORNERS) for c in (scatter, jackknife))
         found.append([*estimates, error])
@@ -59,8 +59,12 @@ def test_the_jackknife_equals_fits_without_each_block_in_turn(rng):
     changes = np.array([solve(blocks != block) - whole for block in np.unique(blocks)])
     expected = np.sqrt(7 / 8 * np.square(changes).sum((0, 2)))
     found, *_ = fitting.fit(matrix, points, targets, "affine", limit=1e4)
-    covariance = fitting.jackknife(found, points, targets, "affine", blocks, limit=1e4)
+    covariance, predicted = fitting.leave_out(found, points, targets, "affine", blocks, limit=1e4)
     np.testing.assert_allclose(fitting.corner_deviation(found, covariance, "affine", CORNERS), expected, rtol=1e-4)
+    for block in np.unique(blocks):  # and each block is predicted by the fit to the others
+        inside = blocks == block
+        others = np.linalg.lstsq(homogeneous(points[~inside]), targets[~inside], rcond=None)[0]
+        np.testing.assert_allclose(predicted[inside], targets[inside] - homogeneous(points[inside]) @ others, atol=1e-6)
 
 
 def test_with_weights_information_and_perspective_the_jackknife_is_close_to_such_fits(rng):
@@ -74,7 +78,7 @@ def test_with_weights_information_and_perspective_the_jackknife_is_close_to_such
                                   information=options["information"][some])
         changes.append(transforms.project(without, CORNERS) - transforms.project(found, CORNERS))
     expected = np.sqrt(8 / 9 * np.square(changes).sum((0, 2)))
-    covariance = fitting.jackknife(found, points, targets, "homography", blocks, **options)
+    covariance, _ = fitting.leave_out(found, points, targets, "homography", blocks, **options)
     np.testing.assert_allclose(fitting.corner_deviation(found, covariance, "homography", CORNERS), expected, rtol=0.25)
 
 
@@ -98,9 +102,11 @@ def test_the_corner_without_points_is_the_least_certain_one():
 
 def test_points_in_a_single_block_are_no_evidence(rng):
     points, targets, _, matrix = simulate(rng)
-    covariance = fitting.jackknife(matrix, points, targets, "homography", np.zeros(len(points), int), limit=WIDE_LIMIT)
+    covariance, predicted = fitting.leave_out(matrix, points, targets, "homography", np.zeros(len(points), int),
+                                              limit=WIDE_LIMIT)
     deviation = fitting.corner_deviation(matrix, covariance, "homography", CORNERS)
-    assert np.isfinite(deviation).all() and (deviation > 1000).all()
+    for error in (deviation, predicted):
+        assert np.isfinite(error).all() and (error > 1000).all()
 
 
 def test_a_picture_has_nine_blocks():
@@ -114,7 +120,8 @@ def test_a_picture_has_nine_blocks():
 def test_the_limit_is_3_px_within_shares_of_the_diagonal(diagonal_px, limit_px):
     good = Registration(np.eye(3), "pso-sift", "homography", matches=99, inliers=99, tiles=99, agreeing_tiles=99,
                         overlap=1.0)
+    shape = 0.6 * diagonal_px, 0.8 * diagonal_px
     for deviation, confident in ((limit_px - 0.01, True), (limit_px + 0.01, False), (float("nan"), False)):
-        found = judge(dataclasses.replace(good, deviation_px=deviation), RegistrationConfig(), diagonal_px, (1, 1))
+        found = judge(dataclasses.replace(good, deviation_px=deviation), RegistrationConfig(), shape, shape)
         assert found.confident == confident
         assert confident or found.doubts.startswith("the corners are uncertain by ")

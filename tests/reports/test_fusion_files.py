@@ -9,7 +9,7 @@ from edmf_jax.core.color import luma
 from edmf_jax.errors import MissingFileError, UserError
 from edmf_jax.fusion import fuse as fusion_module
 from edmf_jax.fusion.fuse import fuse_files
-from edmf_jax.fusion.stack import PhotoOptions, alignment, network
+from edmf_jax.fusion.stack import network
 from edmf_jax.io.images import read_image, write_image
 from edmf_jax.registration import transforms
 from edmf_jax.reports.fusion_page import make_page
@@ -115,9 +115,21 @@ def test_a_batch_writes_no_reports(tmp_path, capsys, batch):
 
 def test_the_matching_points_come_back_in_the_pictures_own_pixels():
     near, far = two_shots(400, 520)
-    small = alignment.reduced_copy(near, near.shape[0] * near.shape[1] / 2)
-    one = alignment.register_shot(small, near.shape, far, ("near", "far"), PhotoOptions())
+    found = fusion_module.stack.fuse_photos([near, far])
+    one = found.registrations[1]
     assert one.points.shape == one.targets.shape == (one.inliers, 2) and one.inliers > 50
     assert np.ptp(one.points[:, 0]) > 300  # not the copy's
     apart = np.linalg.norm(transforms.project(MATRIX, one.points) - one.targets, axis=1)
     assert np.median(apart) < 1 and apart.max() < 6
+
+
+def test_the_page_tells_which_shots_were_left_out_and_why(folder):
+    write_image(folder / "c.png", read_image(folder / "a.png"))
+    fuse_files([folder / f"{name}.png" for name in "acb"], folder / "out.png", align="none", make_page=make_page,
+               save_map=folder / "map.png", report=folder / "page.html")
+    page = (folder / "page.html").read_text(encoding="utf-8")
+    assert "Not used:" in page and "<li>c.png: it is the same picture as a.png</li>" in page
+    assert set(pairs_of(page)[0]["layers"]) == {"result", "map", "mask", "s0", "s1"}
+    assert str(folder) not in page
+    legend = (folder / "map.png").read_bytes()
+    assert b"0 #0072b2 a.png; 1 #d55e00 b.png" in legend and b"c.png" not in legend

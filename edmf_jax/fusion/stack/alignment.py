@@ -1,44 +1,159 @@
-"""Registers shots and warps them into the reference's frame, in little more memory than the pictures themselves take.
+"""How the shots of a stack lie in one frame: registers them, decides what happens to those that can't be placed, warps.
 
-A shot is registered on copies of at most `REGISTER_PX` pixels, which is also the limit to which `register`
-itself refines.  It is warped strip by strip: the positions of all pixels of a 48 MP picture at once would take over
-a gigabyte.
+A shot is registered on small copies (`registration.views`).  It is warped strip by strip: the positions of all pixels
+of a 48 MP picture at once would take over a gigabyte.
 """
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-import cv2
 import numpy as np
 
+from edmf_jax.errors import UserError
 from edmf_jax.fusion.pixels import shrink_back
 from edmf_jax.fusion.stack import shots as shots_
 from edmf_jax.fusion.stack.options import PhotoOptions
 from edmf_jax.fusion.stack.shots import Shot
-from edmf_jax.registration import Registration, RegistrationConfig, register, require_confident, warp
-from edmf_jax.registration.planes import reduced_shape, reduction_factor, scaling_matrix
-from edmf_jax.registration.transforms import project
+from edmf_jax.fusion.stack.sketches import Sketch, sketch_all
+from edmf_jax.registration import Registration, register_stack, warp
+from edmf_jax.registration.warping import warp_mask
 from edmf_jax.runtime.process import give_back_memory
 
-REGISTER_PX = RegistrationConfig().refine_pixels
 _STRIP_PX = 256
+_MAX_LEFT_OUT = 1 / 2  # of the shots; if so many can't be placed, the rest is not the scene either
+ignore: Callable[[str, str], None] = lambda name, reason: None
+
+
+@dataclasses.dataclass(frozen=True)
+class Alignment:
+    """Which shots are used, and how they lie in the frame of the reference.
+
+    Attributes:
+      used: the numbers of the shots that are used, the reference first.
+      registrations: number → map from the reference; None for the reference, and for all with `align="none"`.
+      left_out: number → why the shot is not used.
+    """
+
+    used: tuple[int, ...]
+    registrations: Mapping[int, Registration | None]
+    left_out: Mapping[int, str] = dataclasses.field(default_factory=dict)
+
+
+Known = Callable[[Sequence[tuple[int, ...]]], Alignment]
+"""An alignment from an earlier run, as a function of the shapes of the shots."""
+
+
+def align_sketches(sketches: Sequence[Sketch], names: Sequence[str], options: PhotoOptions, *,
+                   known: Known | None = None, report: Callable[[float], None] = lambda share: None,
+                   left_out: Callable[[str, str], None] = ignore, warn: Callable[[str], None] = lambda line: None
+                   ) -> Alignment:
+    """Registers the shots, or takes a known alignment, and tells at once which shots will not be used.
+
+    A shot that is the same picture as one before it is left out of three and more: it adds nothing.
+
+    Args:
+      sketches, names: of the shots, the one whose frame is wanted first.
+      options: `align`, `model` and `on_bad_shot`.
+      known: an alignment to take instead; only its shots are used.
+      report: called with the share of the work that is done.
+      left_out: called with the name and the reason of each shot that is not used.
+      warn: called with a line for each map that is used in spite of doubts.
+
+    Raises:
+      UserError: shots can't be placed and `options` does not allow to go on without them; fewer than two are left.
+    """
+    found = None if known is None else known([one.shape for one in sketches])
+    repeated = _find_repeated(sketches, names, range(len(sketches)) if found is None else found.used)
+    distinct = [number for number in range(len(sketches)) if number not in repeated]
+    if found is None and options.align == "none":
+        found = Alignment(tuple(distinct), dict.fromkeys(distinct))
+    elif found is None:
+        found = _register([sketches[number] for number in distinct], distinct, names, options, report, warn)
+    found = dataclasses.replace(found, used=tuple(number for number in found.used if number not in repeated),
+                                left_out={**found.left_out, **repeated})
+    for number, reason in sorted(found.left_out.items()):
+        left_out(names[number], reason)
+    if known is not None:
+        for number in found.used:
+            one = found.registrations[number]
+            if one is not None and not one.confident:
+                warn(f"{names[number]}: its place was uncertain when it was registered ({one.doubts})")
+    return found
+
+
+def _find_repeated(sketches: Sequence[Sketch], names: Sequence[str], numbers: Sequence[int]) -> dict[int, str]:
+    """Those of the shots `numbers` that are the same picture as one before them, and the line that says so.
+
+    Raises:
+      UserError: no two different shots are left.
+    """
+    seen: dict[bytes, int] = {}
+    repeated = {}
+    for number in numbers:
+        first = seen.setdefault(sketches[number].digest, number)
+        if first != number:
+            repeated[number] = f"it is the same picture as {names[first]}"
+    if len(seen) < 2:
+        first, second = numbers[:2]
+        raise UserError(f"{names[second]} is the same picture as {names[first]}; give every shot once")
+    return repeated
+
+
+def _register(sketches: Sequence[Sketch], numbers: Sequence[int], names: Sequence[str], options: PhotoOptions,
+              report: Callable[[float], None], warn: Callable[[str], None]) -> Alignment:
+    """The alignment of the shots that `numbers` names."""
+    best_effort = options.align == "best-effort"
+    found = register_stack([one.view for one in sketches], [one.digest for one in sketches], model=options.model,
+                           method="pso-sift" if best_effort else options.align, best_effort=best_effort,
+                           progress=report)
+    give_back_memory()
+    shown = [names[number] for number in numbers]
+    reasons = {number: reason.format(*shown) for number, reason in found.left_out.items()}
+    _check_bad_shots(reasons, shown, options)
+    for number, one in enumerate(found.registrations):
+        if one is not None and not one.confident:
+            warn(f"{shown[number]}: its place is uncertain, and used because of --align best-effort ({one.doubts})")
+    used = [found.reference, *(i for i, one in enumerate(found.registrations) if one is not None)]
+    placed = {numbers[i]: one and dataclasses.replace(one, neighbor=numbers[one.neighbor])
+              for i, one in enumerate(found.registrations) if i in used}
+    return Alignment(tuple(numbers[i] for i in used), placed,
+                     {numbers[i]: f"it can't be placed: {reason}" for i, reason in reasons.items()})
+
+
+def _check_bad_shots(reasons: Mapping[int, str], names: Sequence[str], options: PhotoOptions) -> None:
+    """Raises UserError if shots can't be placed and the run should not go on without them; names all of them."""
+    may_skip = options.on_bad_shot == "skip" or (options.on_bad_shot == "auto" and len(names) > 2)
+    left = len(names) - len(reasons)
+    if not reasons or (may_skip and left >= 2 and len(reasons) <= _MAX_LEFT_OUT * len(names)):
+        return
+    way_out = "--align best-effort takes the best maps there are, --align none if they are registered already"
+    if not may_skip and left >= 2:
+        way_out += ", --on-bad-shot skip goes on without"
+    listed = "; ".join(f"{names[number]}: cannot be registered{' ' if reason.startswith('to ') else ', '}{reason}"
+                       for number, reason in reasons.items())
+    count = f"{len(reasons)} of {len(names)} shots can't be placed: " if len(names) > 2 else ""
+    raise UserError(f"{count}{listed}; check that all show the same scene, or use one of these: {way_out}")
 
 
 def align_photos(shots: Sequence[Shot], names: Sequence[str] | None = None, *, options: PhotoOptions,
-                 progress: Callable[[str, float], None] | None = None
+                 known: Known | None = None, progress: Callable[[str, float], None] | None = None,
+                 left_out: Callable[[str, str], None] = ignore, warn: Callable[[str], None] = lambda line: None,
+                 aligned: Callable[[Alignment, Sequence[Sketch]], None] = lambda alignment, sketches: None,
                  ) -> Iterator[tuple[int, np.ndarray, np.ndarray, Registration | None]]:
     """Warps each shot into the frame of the first one.
 
     Args:
-      shots: the reference first; see `shots.Shot`.  Each is read once, when its turn comes.
+      shots: the reference first; see `shots.Shot`.  Each is read twice.
       names: for messages; `shots[0]`, … where None.
-      options: only `align` and `model` matter.
+      options: only `align`, `model` and `on_bad_shot` matter.
+      known, left_out, warn: as for `align_sketches`.
       progress: called with a few words and the share of the work that is done, in [0, 1].
+      aligned: called once, before anything is warped, with the alignment and what it was found on.
 
     Yields:
-      For each shot, in order: its number; the picture in the reference's height, width and layout and in the shot's own
-      dtype (floats as float32); bool `[H, W]`, True where it covers the frame (the picture is 0 elsewhere); its
-      registration, None for the reference and with `align="none"`.
+      For each shot that is used, in order: its number; the picture in the reference's height, width and layout and in
+      the shot's own dtype (floats as float32); bool `[H, W]`, True where it covers the frame (the picture is 0
+      elsewhere); its registration, None for the reference and with `align="none"`.
 
     Raises:
       UserError: as `fuse_photos`.
@@ -48,19 +163,29 @@ def align_photos(shots: Sequence[Shot], names: Sequence[str] | None = None, *, o
     report = progress or (lambda what, share: None)
     as_given = shots_.as_masked(shots[0])
     white, layout = shots_.find_white(shots, as_given), as_given.image.ndim
-    reference, mask = shots_.read_masked(as_given, names[0], white)
-    small = reduced_copy(reference)
-    report(f"registering {names[0]}", 0.0)
-    if mask is None:
-        yield 0, as_given.image, np.ones(reference.shape[:2], bool), None
-    else:
-        yield 0, _without_holes(as_given.image, mask), mask, None
-    for number in range(1, len(shots)):
-        report(f"registering {names[number]}", number / len(shots))
-        moving, mask = shots_.read_masked(shots[number], names[number], white)
-        shots_.check_compatible(moving, names[number], reference.shape, names[0], options.align == "none")
-        registration = register_shot(small, reference.shape, moving, (names[0], names[number]), options)
-        image, valid = warp_to_reference(moving, registration, reference.shape, mask)
+    first = shots_.read_masked(as_given, names[0], white)
+    report(f"looking at {names[0]}", 0.0)
+    counts = iter(range(1, len(shots)))
+    sketches = list(sketch_all(shots, names, first, white=white, with_views=options.align != "none" and known is None,
+                               same_size=options.align == "none" and known is None,
+                               report=lambda what: report(what, 0.3 * next(counts) / len(shots))))
+    found = align_sketches(sketches, names, options, known=known, left_out=left_out, warn=warn,
+                           report=lambda share: report("registering", 0.3 + 0.4 * share))
+    shape = sketches[found.used[0]].shape
+    aligned(found, sketches)
+    del first, as_given, sketches
+    for done, number in enumerate(found.used):
+        report(f"warping {names[number]}", 0.7 + 0.3 * done / len(found.used))
+        as_given = shots_.as_masked(shots[number])
+        registration = found.registrations[number]
+        if registration is None and as_given.mask is None:
+            yield number, as_given.image, np.ones(as_given.image.shape[:2], bool), None
+            continue
+        if registration is None:
+            yield number, _without_holes(as_given.image, as_given.mask), as_given.mask, None
+            continue
+        moving, mask = shots_.read_masked(as_given, names[number], white)
+        image, valid = warp_to_reference(moving, registration, shape, mask)
         if white is not None and image.dtype == np.uint16:
             image = shrink_back(image, white)
         image = image if mask is None else _without_holes(image, valid)
@@ -71,47 +196,6 @@ def align_photos(shots: Sequence[Shot], names: Sequence[str] | None = None, *, o
 def _without_holes(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """A copy that is 0 where `mask` is False."""
     return image * mask.reshape(mask.shape + (1,) * (image.ndim - 2))
-
-
-def reduced_copy(image: np.ndarray, most_px: float = REGISTER_PX) -> np.ndarray:
-    """A copy of `[H, W, C]` with at most about `most_px` pixels, by area averaging; a picture no larger is returned."""
-    factor = reduction_factor(image.shape, most_px)
-    if factor >= 1:
-        return image
-    height, width = reduced_shape(image.shape, factor)
-    small = cv2.resize(shots_.squeeze_gray(image), (width, height), interpolation=cv2.INTER_AREA)
-    return small.reshape(height, width, image.shape[2])
-
-
-def register_shot(small: np.ndarray, shape: tuple[int, ...], moving: np.ndarray, names: tuple[str, str],
-                  options: PhotoOptions) -> Registration | None:
-    """The map from the reference to `moving` in pixels of both at full size; None with `align="none"`.
-
-    Args:
-      small: the reference's `reduced_copy`.
-      shape: of the reference.
-      moving: the other shot, `[h, w, C]`.
-      names: of both, for messages.
-      options: only `align` and `model` matter.
-
-    Raises:
-      UserError: no map can be trusted.
-    """
-    if options.align == "none":
-        return None
-    # Both are reduced by one factor, as `register` does: their scales differ by focus breathing only.
-    factor = small.shape[0] * small.shape[1] / (shape[0] * shape[1])
-    copy = reduced_copy(moving, min(REGISTER_PX, max(factor * moving.shape[0] * moving.shape[1], 1.0)))
-    found = register(shots_.squeeze_gray(small), shots_.squeeze_gray(copy), model=options.model, method=options.align)
-    give_back_memory()
-    require_confident(found, *names)
-    to_small, to_full = scaling_matrix(shape, small.shape), np.linalg.inv(scaling_matrix(moving.shape, copy.shape))
-    matrix = to_full @ found.matrix @ to_small
-    at_full_size = lambda points, matrix: None if points is None else project(matrix, points)
-    return dataclasses.replace(found, matrix=matrix / matrix[2, 2], residual_px=found.residual_px / to_small[0, 0],
-                               deviation_px=found.deviation_px * to_full[0, 0],
-                               points=at_full_size(found.points, np.linalg.inv(to_small)),
-                               targets=at_full_size(found.targets, to_full))
 
 
 def warp_to_reference(moving: np.ndarray, registration: Registration | None, shape: tuple[int, ...],
@@ -135,10 +219,9 @@ def warp_to_reference(moving: np.ndarray, registration: Registration | None, sha
     source = shots_.squeeze_gray(moving)
     for top in range(0, height, _STRIP_PX):
         rows = slice(top, min(top + _STRIP_PX, height))
-        from_strip = registration.matrix @ np.array([[1.0, 0, 0], [0, 1, top], [0, 0, 1]])
-        strip, valid[rows] = warp(source, from_strip, (rows.stop - top, width))
-        image[rows] = strip.reshape(image[rows].shape)
+        strip = rows.stop - top, width
+        warped, valid[rows] = warp(source, registration.matrix, strip, flow=registration.flow, top=top)
+        image[rows] = warped.reshape(image[rows].shape)
         if mask is not None:
-            valid[rows] &= cv2.warpPerspective(mask.view(np.uint8), from_strip, (width, rows.stop - top),
-                                               flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP) > 0
+            valid[rows] &= warp_mask(mask, registration.matrix, strip, flow=registration.flow, top=top)
     return image, valid

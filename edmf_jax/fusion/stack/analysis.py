@@ -1,23 +1,23 @@
-"""The first pass over the shots, on small copies: registration, exposure and black edges of each.
+"""What follows from the small copies of all shots once they are registered: exposures and black edges.
 
 Every decision about a picture as a whole is made here, before a pixel is fused.  So the second pass can work tile by
 tile and shot by shot.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
-import cv2
 import numpy as np
 
-from edmf_jax.errors import UserError
-from edmf_jax.fusion.pixels import full_scale, to_unit
-from edmf_jax.fusion.stack import alignment, borders, exposure, sharpness, shots, tone
-from edmf_jax.fusion.stack.options import PhotoOptions
+from edmf_jax.fusion.pixels import to_unit
+from edmf_jax.fusion.stack import borders, exposure, sharpness, shots, tone
+from edmf_jax.fusion.stack.sketches import Sketch
 from edmf_jax.registration import Registration, warp
 from edmf_jax.registration.planes import scaling_matrix
+from edmf_jax.registration.threads import usable_cores
+from edmf_jax.registration.warping import warp_plane
 
-_COPY_PX = 0.4e6
 _COVERED = 0.999  # of a cell; 1 up to rounding
 _MAX_DARK_SHARE = 0.2  # a cell of which more is nearly black may belong to a black edge and is not measured
 
@@ -62,6 +62,11 @@ class StackAnalysis:
     stops: tuple[float, ...]
     edge_regions: list[np.ndarray | None]
 
+    def of(self, numbers: Sequence[int]) -> "StackAnalysis":
+        """What was found about some of the shots; everything stays relative to the reference."""
+        return StackAnalysis([self.shot_analyses[i] for i in numbers], [self.curves[i] for i in numbers],
+                             tuple(self.stops[i] for i in numbers), [self.edge_regions[i] for i in numbers])
+
     def target_curve(self, how: str) -> np.ndarray:
         """The tone curve of the result for `PhotoOptions.exposure`; see `exposure.target_curve`."""
         if how == "reference":
@@ -75,76 +80,46 @@ class StackAnalysis:
         return exposure.target_curve(curves, scene, how)
 
 
-def analyze_stack(given: Sequence[shots.Shot], names: Sequence[str], reference: np.ndarray, options: PhotoOptions,
-                  keep: Callable[[int, shots.Masked], None], report: Callable[[str], None], *,
-                  mask: np.ndarray | None = None, white: int | None = None) -> StackAnalysis:
-    """Analyzes all shots, one after the other.
+def analyze_stack(sketches: Sequence[Sketch], registrations: Sequence[Registration | None]) -> StackAnalysis:
+    """Compares the shots in the frame of the first one.
 
     Args:
-      given, names: the shots and what messages call them.
-      reference: the first one, read.
-      options: only `align` and `model` matter.
-      keep: called with the number and every other shot, as read.
-      report: called with a few words before each shot.
-      mask: of the reference, as `shots.Masked.mask`.
-      white: as for `shots.read_masked`.
-
-    Raises:
-      UserError: a shot is not a picture, does not fit the reference, can't be registered, or is given twice.
+      sketches: of the shots that are used, the reference's first.
+      registrations: of each; None for the reference, and if it is in the reference's frame.
     """
-    small = alignment.reduced_copy(reference)
-    size = alignment.reduced_copy(reference, _COPY_PX).shape[:2]
-    analyses = [_analyze_shot(shots.Masked(reference, mask), None, reference.shape, size)]
-    for number in range(1, len(given)):
-        report(f"registering {names[number]}" if options.align != "none" else f"looking at {names[number]}")
-        moving = shots.read_masked(given[number], names[number], white)
-        shots.check_compatible(moving.image, names[number], reference.shape, names[0], options.align == "none")
-        _check_not_repeated(shots.digest(*moving), names[number], analyses, names)
-        registration = alignment.register_shot(small, reference.shape, moving.image, (names[0], names[number]), options)
-        analyses.append(_analyze_shot(moving, registration, reference.shape, size))
-        keep(number, moving)
-    return _combine(analyses)
+    shape, size = sketches[0].shape, sketches[0].copy.shape[:2]
+    return _combine([_place(one, found, shape, size) for one, found in zip(sketches, registrations)])
 
 
-def _check_not_repeated(digest: bytes, name: str, analyses: Sequence[ShotAnalysis], names: Sequence[str]) -> None:
-    for other, analysis in zip(names, analyses):
-        if analysis.digest == digest:
-            raise UserError(f"{name} is the same picture as {other}; give every shot once")
-
-
-def _analyze_shot(shot: shots.Masked, registration: Registration | None, shape: tuple[int, ...], size: tuple[int, int]
-                  ) -> ShotAnalysis:
-    """Analyzes one shot; `shape` is the reference's, `size` height and width of all small copies."""
-    image, mask = shot
-    # With align="none" all shots have the reference's shape, so the same limit gives all copies the same size; the
-    # factor, taken from a rounded size, need not.
-    factor = size[0] * size[1] / (shape[0] * shape[1])
-    most_px = _COPY_PX if registration is None else max(factor * image.shape[0] * image.shape[1], 1.0)
-    small = alignment.reduced_copy(image, most_px)
-    dark = borders.dark_share(image, full_scale(image.dtype), small.shape[:2])
-    copy, valid = to_unit(small), np.ones(size, bool)
-    # A cell belongs to the shot if all of its pixels do.
-    covered = None if mask is None else cv2.resize(mask.astype(np.float32), small.shape[1::-1],
-                                                   interpolation=cv2.INTER_AREA)
+def _place(one: Sketch, registration: Registration | None, shape: tuple[int, ...], size: tuple[int, int]
+           ) -> ShotAnalysis:
+    """The copies of one shot in the frame of the reference; `shape` is its shape, `size` that of its copy."""
+    copy, dark, covered, valid = to_unit(one.copy), one.dark, one.covered, np.ones(size, bool)
     if registration is not None:
-        to_small, to_full = scaling_matrix(image.shape, small.shape), np.linalg.inv(scaling_matrix(shape, size))
+        to_small, to_full = scaling_matrix(one.shape, copy.shape), np.linalg.inv(scaling_matrix(shape, size))
         matrix = to_small @ registration.matrix @ to_full
-        warped, valid = warp(shots.squeeze_gray(copy), matrix, size)
+        flow = registration.flow and registration.flow.rescaled(size, to_small[0, 0])
+        warped, valid = warp(shots.squeeze_gray(copy), matrix, size, flow=flow)
         copy = warped.reshape(*size, copy.shape[2])
-        dark, covered = (None if plane is None else cv2.warpPerspective(
-            plane, matrix, size[::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP) for plane in (dark, covered))
-    if covered is not None:
+        dark, covered = (plane if plane is None else warp_plane(plane, matrix, size, flow=flow)
+                         for plane in (dark, covered))
+    if covered is not None:  # a cell belongs to the shot if all of its pixels do
         valid = valid & (covered > _COVERED)
-    return ShotAnalysis(shots.digest(image, mask), registration, copy, valid, dark)
+    return ShotAnalysis(one.digest, registration, copy, valid, dark)
 
 
 def _combine(analyses: list[ShotAnalysis]) -> StackAnalysis:
     reference = analyses[0]
-    curves, stops = [tone.reference_curve(reference.copy.shape[2])], [0.0]
-    for shot in analyses[1:]:
+
+    def compare(shot: ShotAnalysis) -> tuple[np.ndarray, float]:
         both = shot.usable & reference.usable
-        curves.append(tone.estimate(reference.copy, shot.copy, both))
-        stops.append(tone.stops_between(curves[-1], reference.copy, both))
+        curve = tone.estimate(reference.copy, shot.copy, both)
+        return curve, tone.stops_between(curve, reference.copy, both)
+
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        compared = list(pool.map(compare, analyses[1:]))
+    curves = [tone.reference_curve(reference.copy.shape[2]), *(curve for curve, _ in compared)]
+    stops = [0.0, *(stop for _, stop in compared)]
     lumas = np.stack([_harmonized_luma(shot, curve, curves[0]) for shot, curve in zip(analyses, curves)])
     # The brightest of the other shots: the largest of all, or the second largest where that is the shot's own.
     order = np.sort(lumas, axis=0)

@@ -1,15 +1,17 @@
 """The options of `fuse_photos` and its result."""
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 
 from edmf_jax.errors import UserError
-from edmf_jax.registration import METHODS
+from edmf_jax.registration import METHODS, MODELS
 
 _CHOICES = {
-    "align": (*METHODS, "none"),
-    "model": ("similarity", "affine", "homography"),
+    "align": (*METHODS, "best-effort", "none"),
+    "model": MODELS,
+    "on_bad_shot": ("auto", "skip", "stop"),
     "exposure": ("reference", "average", "well-exposed"),
     "pixels": ("shots", "network"),
 }
@@ -20,9 +22,12 @@ class PhotoOptions:
     """How photographs are fused.
 
     Attributes:
-      align: how the shots are registered, one of `registration.METHODS`; "none": they are registered already, and
-        of one size.
-      model: the kind of map between two shots: "similarity", "affine" or "homography".
+      align: how the shots are registered, one of `registration.METHODS`; "best-effort": by the first of them, and where
+        no map can be trusted by the best there is; "none": they are registered already, and of one size.
+      model: the kind of map between two shots: "similarity", "affine" or "homography"; "auto": whichever the evidence
+        carries.
+      on_bad_shot: what happens if a shot can't be placed: "skip" leaves it out, "stop" ends the run; "auto": stops if
+        there are two shots, otherwise skips.
       exposure: where the brightness of the result comes from: "reference", "average" or "well-exposed" (`exposure`).
       crop: cut to the area that all shots cover; otherwise the result has the reference's frame.
       pixels: "shots": a mean of the shots, weighted by local sharpness (`blend`); "network": the network fuses the
@@ -30,10 +35,11 @@ class PhotoOptions:
     """
 
     align: str = "pso-sift"
-    model: str = "homography"
+    model: str = "auto"
     exposure: str = "reference"
     crop: bool = False
     pixels: str = "shots"
+    on_bad_shot: str = "auto"
 
     def check(self) -> None:
         """Raises UserError if an option is not one of its choices."""
@@ -48,13 +54,18 @@ class PhotoResult:
 
     Attributes:
       image: `[H, W]`, `[H, W, 1]` or `[H, W, 3]` like the reference, in its dtype and range.
-      sources: uint8 `[H, W]` (uint16 from 257 shots on): for each pixel the number of the sharpest shot; 0 is the
-        reference.  With `pixels="shots"` it is the shot of the largest weight, with "network" that of the
-        largest local spatial frequency, as in the paper's focus mask.
-      registrations: for each shot its `registration.Registration`; None for the reference and with `align="none"`.
-      stops: for each shot its exposure relative to the reference's; +1 is twice the light.
+      sources: uint8 `[H, W]` (uint16 from 257 shots on): for each pixel the number of the sharpest shot among those
+        that were used; 0 is the reference.  With `pixels="shots"` it is the shot of the largest weight, with "network"
+        that of the largest local spatial frequency, as in the paper's focus mask.
+      registrations: for each shot that was used its `registration.Registration`; None for the reference and with
+        `align="none"`.
+      stops: for each of them its exposure relative to the reference's; +1 is twice the light.
       frame: top, left, height and width of the result within the reference, px.
       covered: bool `[H, W]`, False where no shot has a pixel (`shots.Masked`) and the image is 0; None: nowhere.
+      used: the numbers, among the shots as given, of those that were used, the reference first (in a group of
+        `fuse_parts` in the group's order).
+      reference: the number, among the shots as given, of the reference.
+      left_out: number, among the shots as given → why it was not used.
     """
 
     image: np.ndarray
@@ -63,3 +74,6 @@ class PhotoResult:
     stops: tuple[float, ...]
     frame: tuple[int, int, int, int]
     covered: np.ndarray | None = None
+    used: tuple[int, ...] = ()
+    reference: int = 0
+    left_out: Mapping[int, str] = dataclasses.field(default_factory=dict)

@@ -1,7 +1,8 @@
 """Preset "photo": photographs → one, in two passes over the shots and then tile by tile.
 
-1. Every shot is analyzed (`analysis.analyze_stack`): it is registered to the reference, and its tone curve and black
-   edges are found on small copies.  The target exposure follows from all tone curves.
+1. Every shot is read and sketched (`sketches`).  Then neighbors in focus are registered to each other (`alignment`),
+   and tone curves and black edges are found on the small copies (`analysis`).  The target exposure follows from all
+   tone curves.
 2. Every other shot is warped into the reference's frame.  If there are several, they are gathered, at the target
    exposure, in one composite that is as sharp as the sharpest of them everywhere (`composite.Composite`).
 3. Reference and composite (or the only other shot) are fused tile by tile.  `pixels="shots"` takes the weighted mean of
@@ -20,46 +21,83 @@ the composite's 21 bytes a pixel.  Everything else is done in tiles.
 """
 
 import dataclasses
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from edmf_jax.core.model import MIN_SIDE_PX
 from edmf_jax.errors import UserError
-from edmf_jax.fusion.pixels import from_unit, shrink_back, size_text
-from edmf_jax.fusion.stack import alignment, blend, borders, composite, exposure, network, response, shots, tiles
-from edmf_jax.fusion.stack.analysis import StackAnalysis, analyze_stack
+from edmf_jax.fusion.pixels import shrink_back
+from edmf_jax.fusion.stack import alignment, shots
+from edmf_jax.fusion.stack.alignment import Alignment, Known
+from edmf_jax.fusion.stack.analysis import analyze_stack
+from edmf_jax.fusion.stack.group import BLEND_SECONDS, GATHERING_SECONDS, NETWORK_SECONDS, Group, fuse_group
 from edmf_jax.fusion.stack.options import PhotoOptions, PhotoResult
-from edmf_jax.fusion.tiling import out_of_memory_as, padded_shape
+from edmf_jax.fusion.stack.sketches import Sketch, sketch_all
+from edmf_jax.fusion.tiling import out_of_memory_as
 from edmf_jax.weights.store import Weights
 
 # Rough seconds, for the progress only: for each shot, and for each megapixel of a shot or of the result.
-_ANALYSIS_SECONDS = 4.0
-_GATHERING_SECONDS, _NETWORK_SECONDS, _BLEND_SECONDS = 0.4, 3.0, 0.5
+_LOOKING_SECONDS, _REGISTERING_SECONDS = 0.3, 0.7
 
 
 def fuse_photos(given: Sequence[shots.Shot], names: Sequence[str] | None = None, *,
                 weights: Weights | None = None, options: PhotoOptions = PhotoOptions(),  # noqa: B008 (frozen)
-                progress: Callable[[str, float], None] | None = None) -> PhotoResult:
+                known: Known | None = None, progress: Callable[[str, float], None] | None = None,
+                left_out: Callable[[str, str], None] = alignment.ignore,
+                warn: Callable[[str], None] = lambda line: None,
+                aligned: Callable[[Alignment, Sequence[Sketch]], None] = lambda found, sketches: None) -> PhotoResult:
     """Fuses photographs of one scene that differ in focus, exposure and standpoint.
 
     Args:
-      given: the shots, the reference first: arrays `[H, W]`, `[H, W, 1]` or `[H, W, 3]` RGB, uint8 or uint16 over their
+      given: the shots, the one whose frame, exposure and dtype the result has first; the order of the others is free.
+        Arrays `[H, W]`, `[H, W, 1]` or `[H, W, 3]` RGB, uint8 or uint16 over their
         full range or floats in [0, 1], all gray or all color; or functions without arguments that return one (called
         up to three times each).  Or `shots.Masked`, with the pixels that a shot has.  uint16 that uses 10, 12 or 14
         bits only (`shots.find_white`) gives a result of the same range.
       names: what messages call the shots; `shots[0]`, … where None.
       weights: of the network; only used with `pixels="network"`.
       options: see `PhotoOptions`.
+      known: how the shots lie, from an earlier run, as a function of their shapes; they are not registered then.
       progress: called with a few words and the share of the work that is done, in [0, 1].
+      left_out: called with the name and the reason of each shot that is not used, before the long work.
+      warn: called with a line for each map that is used in spite of doubts.
+      aligned: called once with the alignment and what it was found on.
 
     Returns:
-      The result in the reference's frame, dtype and layout; see `PhotoResult`.
+      The result in the reference's frame, dtype and layout; see `PhotoResult`.  If the first shot can't be placed among
+      the others and is left out, the reference is the next one that is used.
 
     Raises:
-      UserError: fewer than two shots; a shot is not such a picture, black or transparent, too small, given twice, or
-        can't be registered with confidence; sizes differ with `align="none"`; an unknown option; `pixels="network"`
-        without weights; no common area to crop to; too little memory.
+      UserError: fewer than two shots; a shot is not such a picture, black or transparent, too small; no two differ;
+        shots can't be placed (see `PhotoOptions.on_bad_shot`); sizes differ with `align="none"`; an unknown option;
+        `pixels="network"` without weights; no common area to crop to; too little memory.
+    """
+    (result,) = fuse_parts(given, lambda used: [used], names, weights=weights, options=options, known=known,
+                           progress=progress, left_out=left_out, warn=warn, aligned=aligned)
+    return result
+
+
+def fuse_parts(given: Sequence[shots.Shot], parts: Callable[[Sequence[int]], Sequence[Sequence[int]]],
+               names: Sequence[str] | None = None, *, part_count: int = 1, weights: Weights | None = None,
+               options: PhotoOptions = PhotoOptions(),  # noqa: B008 (frozen)
+               known: Known | None = None, progress: Callable[[str, float], None] | None = None,
+               left_out: Callable[[str, str], None] = alignment.ignore,
+               warn: Callable[[str], None] = lambda line: None,
+               aligned: Callable[[Alignment, Sequence[Sketch]], None] = lambda found, sketches: None
+               ) -> Iterator[PhotoResult]:
+    """Fuses several groups of the shots of one scene, each into a picture; arguments and errors as of `fuse_photos`.
+
+    All shots are registered and compared once, so all results have the reference's frame, dtype and layout, and the
+    same target exposure, whether or not the reference is in their group.
+
+    Args:
+      parts: called with the numbers of the shots that are used, the reference first; gives the groups, of two shots or
+        more.  The first of a group takes the reference's part in the fusion.
+      part_count: about how many groups there will be, for the progress.
+
+    Yields:
+      The result of each group; its shots are `PhotoResult.used`.
     """
     options.check()
     if options.pixels == "network" and weights is None:
@@ -67,125 +105,49 @@ def fuse_photos(given: Sequence[shots.Shot], names: Sequence[str] | None = None,
     names = shots.checked_names(given, names)
     as_given = shots.as_masked(given[0])
     white = shots.find_white(given, as_given)
-    reference, mask = shots.read_masked(as_given, names[0], white)
-    others = len(given) - 1
-    report = _Progress(progress, _estimated_seconds(reference.shape, others, options))
-    kept: dict[int, shots.Masked] = {}  # a single other shot is not read twice
-    keep = kept.__setitem__ if others == 1 else lambda number, image: None
-    analysis = analyze_stack(given, names, reference, options, keep, lambda what: report(what, _ANALYSIS_SECONDS),
-                             mask=mask, white=white)
+    first = shots.read_masked(as_given, names[0], white)
+    report = _Progress(progress, _estimated_seconds(first.image.shape, len(given) - 1, options, part_count))
+    kept: dict[int, shots.Masked] = {0: first}
+    keep = kept.__setitem__ if len(given) == 2 else lambda number, shot: None  # a single other shot is not read twice
+    sketches = list(sketch_all(given, names, first, white=white, keep=keep,
+                               with_views=options.align != "none" and known is None,
+                               same_size=options.align == "none" and known is None,
+                               report=lambda what: report(what, _LOOKING_SECONDS)))
+    found = alignment.align_sketches(sketches, names, options, known=known, left_out=left_out, warn=warn,
+                                     report=report.part("registering", len(given) * _REGISTERING_SECONDS))
+    aligned(found, sketches)
+    analysis = analyze_stack([sketches[number] for number in found.used],
+                             [found.registrations[number] for number in found.used])
+    target, frame = analysis.target_curve(options.exposure), sketches[found.used[0]].shape
+    del sketches, first
+    if found.used[0] != 0:
+        kept.clear()
+        as_given = shots.as_masked(given[found.used[0]])
+    dtype, is_gray = as_given.image.dtype, as_given.image.ndim == 2
+    del as_given
     read = lambda number: kept.pop(number) if number in kept else shots.read_masked(given[number], names[number], white)
-    with out_of_memory_as(f"{names[0]}: {size_text(reference)} take more memory than there is; close other programs or "
-                          "fuse smaller pictures"):
-        result = _fuse_analyzed(read, names, shots.Masked(reference, mask), analysis, weights, options, report)
+    for part in parts(found.used):
+        group = Group([names[number] for number in part], [functools.partial(read, number) for number in part],
+                       analysis.of([found.used.index(number) for number in part]), target, frame,
+                       np.dtype(np.float32) if np.issubdtype(dtype, np.floating) else dtype)
+        with out_of_memory_as(f"{group.names[0]}: {frame[1]}×{frame[0]} px take more memory than there is; close other "
+                              "programs or fuse smaller pictures"):
+            result = fuse_group(group, weights, options, report)
+        image = result.image[..., 0] if is_gray else result.image
+        image = image if white is None else shrink_back(image, white)
+        yield dataclasses.replace(result, image=image.astype(dtype, copy=False), used=tuple(part),
+                                  reference=found.used[0], left_out=dict(found.left_out))
     if progress:
         progress("fused", 1.0)
-    image = result.image if as_given.image.ndim == 3 else result.image[..., 0]
-    image = image if white is None else shrink_back(image, white)
-    return dataclasses.replace(result, image=image.astype(as_given.image.dtype, copy=False))
 
 
-def _estimated_seconds(shape: tuple[int, ...], others: int, options: PhotoOptions) -> float:
+def _estimated_seconds(shape: tuple[int, ...], others: int, options: PhotoOptions, part_count: int) -> float:
     megapixels = shape[0] * shape[1] / 1e6
-    per_megapixel = _NETWORK_SECONDS if options.pixels == "network" else _BLEND_SECONDS
+    per_megapixel = part_count * (NETWORK_SECONDS if options.pixels == "network" else BLEND_SECONDS)
     if others > 1:
-        per_megapixel += others * _GATHERING_SECONDS
-    return others * _ANALYSIS_SECONDS + megapixels * per_megapixel
-
-
-def _fuse_analyzed(read, names, reference: shots.Masked, analysis: StackAnalysis, weights, options, report
-                   ) -> PhotoResult:
-    """The second pass and the fusion; `read(number)` gives another shot as `shots.read_masked` does."""
-    reference, mask = reference
-    use_network = options.pixels == "network"
-    target = analysis.target_curve(options.exposure)
-    aligned = lambda image, valid, number: composite.AlignedShot(
-        image, valid, analysis.edge_regions[number], exposure.table(analysis.curves[number], target),
-        exposure.clipping_loss(analysis.curves[number], analysis.curves, target))
-    first = aligned(reference, mask, 0)
-    covered = None if mask is None else mask.copy()
-    common = np.ones(reference.shape[:2], bool) if options.crop else None
-    other = None
-    if len(names) > 2:
-        other = composite.Composite(reference.shape, len(names), composite.POWER if use_network else blend.POWER)
-    registrations = tuple(shot.registration for shot in analysis.shot_analyses)
-    for number in sorted(range(1, len(names)), key=lambda i: analysis.shot_analyses[i].digest):
-        image, mask = read(number)
-        image, valid = alignment.warp_to_reference(image, registrations[number], reference.shape, mask)
-        shot = aligned(image, None if registrations[number] is None and mask is None else valid, number)
-        del image, valid, mask
-        if other is None:
-            other = shot
-        else:
-            report(f"gathering {names[number]}", _GATHERING_SECONDS * reference.shape[0] * reference.shape[1] / 1e6)
-            _gather(other, shot, first, number, common, use_network)
-    image, sources = _fuse_tiles(first, other, weights if use_network else None, common, covered, report)
-    if covered is not None:
-        image[~covered] = 0
-    frame = (0, 0, *image.shape[:2]) if common is None else _crop(common, names[0])
-    top, left, height, width = frame
-    part = slice(top, top + height), slice(left, left + width)
-    covered = None if covered is None or covered[part].all() else covered[part]
-    return PhotoResult(image[part], sources[part], registrations, analysis.stops, frame, covered)
-
-
-def _gather(gathered: composite.Composite, shot: composite.AlignedShot, first: composite.AlignedShot, number: int,
-            common: np.ndarray | None, use_network: bool) -> None:
-    """Adds a shot to the composite; pixels that it lacks are filled from the reference and get no weight."""
-    sharpness_of = composite.tile_sharpness if use_network else blend.tile_focus_measure
-    for plan in tiles.plan_tiles(first.image.shape, use_network):
-        tile = shot.tile(*plan.context)
-        pixels, weight = composite.fill_missing(tile, first.tile(*plan.context)), tile.channel_weight.min(-1)
-        inside = tiles.inside(plan.kept, plan.context)
-        gathered.add(plan.kept, pixels[inside], weight[inside], sharpness_of(pixels)[inside], number)
-        if common is not None:
-            common[plan.kept] &= weight[inside] > 0
-
-
-def _fuse_tiles(first: composite.AlignedShot, other: composite.AlignedShot | composite.Composite,
-                weights: Weights | None, common: np.ndarray | None, covered: np.ndarray | None, report
-                ) -> tuple[np.ndarray, np.ndarray]:
-    """Fuses reference and other; blends them if `weights` is None.
-
-    What all shots have is taken from `common`, and what the other has is added to `covered` (bool `[H, W]` each).
-
-    Returns:
-      The result `[H, W, C]` in the reference's dtype, and `PhotoResult.sources`.
-    """
-    use_network = weights is not None
-    seconds = _NETWORK_SECONDS if use_network else _BLEND_SECONDS
-    composed = isinstance(other, composite.Composite)
-    shape = first.image.shape
-    image = np.empty(shape, first.image.dtype)
-    sources = other.sources if composed else np.ones(shape[:2], np.uint8)
-    if use_network:
-        padded, flat_response = padded_shape(shape[:2], tiles.NETWORK_TILE_PX), response.measure_flat_response(weights)
-    for plan in tiles.plan_tiles(shape, use_network):
-        report("fusing", seconds * (plan.kept[0].stop - plan.kept[0].start)
-               * (plan.kept[1].stop - plan.kept[1].start) / 1e6)
-        tile_a, tile_b = first.tile(*plan.context), other.tile(*plan.context)
-        inside = tiles.inside(plan.kept, plan.context)
-        if use_network:
-            fused, from_first = network.fuse_tile(tile_a, tile_b, plan, padded, weights, flat_response)
-        else:
-            log_weights = other.log_weights(plan.kept) if composed else None
-            fused, from_first = blend.blend_pair(tile_a, tile_b, inside, log_weights)
-        sources[plan.kept][from_first] = 0
-        if common is not None:
-            common[plan.kept] &= (tile_a.weight[inside] > 0) & (tile_b.weight[inside] > 0)
-        if covered is not None:
-            covered[plan.kept] |= tile_b.weight[inside] > 0
-        image[plan.kept] = from_unit(fused, image.dtype)
-    return image, sources
-
-
-def _crop(common: np.ndarray, name: str) -> tuple[int, int, int, int]:
-    """Top, left, height and width of the largest rectangle that all shots cover."""
-    frame = borders.largest_rectangle(common)
-    if min(frame[2:]) < MIN_SIDE_PX:
-        raise UserError(f"{name}: no area that all shots cover is {MIN_SIDE_PX} px wide; do without --crop, or leave "
-                        "out the shot that covers the least")
-    return frame
+        per_megapixel += others * GATHERING_SECONDS
+    registering = 0 if options.align == "none" else (others + 1) * _REGISTERING_SECONDS
+    return others * _LOOKING_SECONDS + registering + megapixels * per_megapixel
 
 
 class _Progress:
@@ -193,6 +155,12 @@ class _Progress:
 
     def __init__(self, report: Callable[[str, float], None] | None, total: float):
         self._report, self._total, self._done = report, total, 0.0
+
+    def part(self, what: str, seconds: float) -> Callable[[float], None]:
+        """A function that reports the share done of a step that takes `seconds` of the total."""
+        start = self._done
+        self._done += seconds
+        return lambda share: self._report and self._report(what, min((start + share * seconds) / self._total, 1.0))
 
     def __call__(self, what: str, seconds: float) -> None:
         """Step `what` begins, which takes `seconds` of the total."""

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 
 from edmf_jax.core.color import linear_to_srgb, srgb_to_linear
+from edmf_jax.registration.planes import gaussian_blur
 
 STOPS = 5.0  # the curves end so far beyond the reference's white, and gain is within ±STOPS
 GRID = np.linspace(0.0, 1.055 * 2 ** (STOPS / 2.4) - 0.055, 8192)
@@ -24,7 +25,9 @@ GRID = np.linspace(0.0, 1.055 * 2 ** (STOPS / 2.4) - 0.055, 8192)
 CLIPPED = 0.985  # values from here on count as clipped; JPEG does not keep 1 exactly
 _DARK = 0.02
 _BLUR_SHARE = 0.02  # σ of the blur, as a share of the copy's diagonal; more defocus than this is rare
+_LARGE_PX = 0.15e6  # copies of more are halved first
 _MIN_SAMPLES = 200
+_MEDIAN_SAMPLES = 30_000  # pixels at most
 _TUKEY = 4.685  # standard deviations; the usual constant of Tukey's biweight, of 95 % efficiency for normal errors
 _ROUNDS = 3
 _GAMMA_PRIOR = 0.01  # weight relative to the samples': keeps gamma at 1 where the values do not determine it
@@ -47,20 +50,35 @@ def estimate(reference: np.ndarray, moving: np.ndarray, valid: np.ndarray) -> np
     Returns:
       `[C, len(GRID)]` float64: the values of `moving` where the reference has the values `GRID`; rising, then 1.
     """
-    sigma = _BLUR_SHARE * float(np.hypot(*valid.shape))
-    return np.minimum([_estimate_channel(reference[..., c], moving[..., c], valid, sigma)
-                       for c in range(reference.shape[2])], 1.0)
+    curves = []
+    for c in range(reference.shape[2]):
+        first, second = reference[..., c], moving[..., c]
+        usable = valid & (np.minimum(first, second) > _DARK / 4) & (np.maximum(first, second) < CLIPPED)
+        if valid.size > _LARGE_PX:
+            first, second, usable = _halved(first), _halved(second), _share(usable) > 1 - 1e-6
+        curves.append(_estimate_channel(first, second, usable, _BLUR_SHARE * float(np.hypot(*usable.shape))))
+    return np.minimum(curves, 1.0)
 
 
-def _estimate_channel(first: np.ndarray, second: np.ndarray, valid: np.ndarray, sigma: float) -> np.ndarray:
+def _halved(plane: np.ndarray) -> np.ndarray:
+    """An encoded plane at half the size, averaged as light: much finer still than the blur that follows."""
+    return linear_to_srgb(_share(srgb_to_linear(plane))).astype(np.float32)
+
+
+def _share(plane: np.ndarray) -> np.ndarray:
+    """The mean of each 2 × 2 pixels; a last odd row or column goes into the one before it."""
+    height, width = plane.shape
+    return cv2.resize(plane.astype(np.float32), (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+
+
+def _estimate_channel(first: np.ndarray, second: np.ndarray, usable: np.ndarray, sigma: float) -> np.ndarray:
     """One channel's curve, not clipped at white."""
-    usable = valid & (np.minimum(first, second) > _DARK / 4) & (np.maximum(first, second) < CLIPPED)
-    curve = GRID
+    samples, curve = _Samples(first, usable, sigma), GRID
     for _ in range(_ROUNDS):
         # Gain commutes with blur, gamma does not.  So each round brings `second` to the reference's exposure by the
         # curve so far, and measures what remains.
         harmonized = np.interp(second, curve, GRID).astype(np.float32)
-        curve = np.interp(_fit(*_samples(first, harmonized, usable, sigma)), GRID, curve)
+        curve = np.interp(_fit(samples.x, samples.of(harmonized), samples.weights), GRID, curve)
         curve = np.maximum.accumulate(curve) + 1e-9 * GRID  # rising, so that it can be inverted
     return curve
 
@@ -71,7 +89,8 @@ def stops_between(curves: np.ndarray, reference: np.ndarray, valid: np.ndarray) 
     `reference` and `valid` are as in `estimate`.  Only pixels count that neither clip nor are dark; 0 if there are
     none.
     """
-    values = reference[valid].astype(np.float64)
+    values = reference[valid]
+    values = values[:: len(values) // _MEDIAN_SAMPLES + 1].astype(np.float64)
     seen = np.stack([np.interp(values[:, c], GRID, curve) for c, curve in enumerate(curves)], -1)
     middle = ((values > _DARK) & (values < CLIPPED) & (seen > _DARK) & (seen < CLIPPED)).all(-1)
     if not middle.any():
@@ -79,24 +98,41 @@ def stops_between(curves: np.ndarray, reference: np.ndarray, valid: np.ndarray) 
     return float(np.median(np.log2(srgb_to_linear(seen[middle]) / srgb_to_linear(values[middle]))))
 
 
-def _samples(first: np.ndarray, second: np.ndarray, usable: np.ndarray, sigma: float) -> tuple[np.ndarray, ...]:
-    """Encoded values of both, blurred by `sigma` px, where they can be compared; and their weights: `[N]` each."""
-    share = _blur(usable.astype(np.float32), sigma)
-    lights = [srgb_to_linear(plane).astype(np.float32) * usable for plane in (first, second)]
-    means = [_blur(light, sigma) / np.maximum(share, 1e-6) for light in lights]
-    squares = _blur(lights[0] ** 2, sigma) / np.maximum(share, 1e-6)
-    scatter = np.sqrt(np.maximum(squares - means[0] ** 2, 0)) / (means[0] + 1e-3)
-    step = max(1, int(sigma / 3))
-    # Next to missing or clipped pixels, once one shot is defocused, the two means cover different parts of the scene.
-    chosen = (share > 0.9)[::step, ::step]
-    if chosen.sum() < _MIN_SAMPLES:
-        chosen = (share > 0.5)[::step, ::step]
-    x, y, deviation = (plane[::step, ::step][chosen].astype(np.float64) for plane in (*means, scatter))
-    return linear_to_srgb(x), linear_to_srgb(y), 1 / (0.05 + deviation) ** 2
+class _Samples:
+    """Where two planes can be compared, and the first one's values there.
 
+    Attributes:
+      x: encoded values of the first plane, blurred in linear light, `[N]`.
+      weights: `[N]`.
+    """
 
-def _blur(plane: np.ndarray, sigma: float) -> np.ndarray:
-    return cv2.GaussianBlur(plane, (0, 0), sigma, borderType=cv2.BORDER_REFLECT_101)
+    def __init__(self, first: np.ndarray, usable: np.ndarray, sigma: float):
+        """Blurs `first` by `sigma` px, where `usable`."""
+        self._usable, self._sigma = usable, sigma
+        share = gaussian_blur(usable.astype(np.float32), sigma)
+        self._share = np.maximum(share, 1e-6)
+        step = max(1, int(sigma / 3))
+        self._grid = slice(None, None, step), slice(None, None, step)
+        # Next to missing or clipped pixels, once one shot is defocused, the two means cover different parts of the
+        # scene.
+        self._chosen = share[self._grid] > 0.9
+        if self._chosen.sum() < _MIN_SAMPLES:
+            self._chosen = share[self._grid] > 0.5
+        light = self._light(first)
+        mean = self._blurred(light)
+        deviation = np.sqrt(np.maximum(self._blurred(light**2) - mean**2, 0)) / (mean + 1e-3)
+        self.x, self.weights = linear_to_srgb(mean), 1 / (0.05 + deviation) ** 2
+
+    def of(self, plane: np.ndarray) -> np.ndarray:
+        """The encoded values of another plane, blurred alike, `[N]`."""
+        return linear_to_srgb(self._blurred(self._light(plane)))
+
+    def _light(self, plane: np.ndarray) -> np.ndarray:
+        return srgb_to_linear(plane).astype(np.float32) * self._usable
+
+    def _blurred(self, light: np.ndarray) -> np.ndarray:
+        mean = gaussian_blur(light, self._sigma)[self._grid] / self._share[self._grid]
+        return mean[self._chosen].astype(np.float64)
 
 
 def _model(r: np.ndarray, gain: float, gamma: float) -> np.ndarray:

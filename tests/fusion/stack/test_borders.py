@@ -1,11 +1,15 @@
 """The small functions under `fuse_photos`: feathering, rectangles, composites, tables, the network's flat response."""
 
+import functools
+
 import numpy as np
 import pytest
 
 from edmf_jax.core.color import linear_to_srgb, srgb_to_linear
 from edmf_jax.core.focus import local_spatial_frequency
-from edmf_jax.fusion.stack import PhotoOptions, analysis, borders, composite, exposure, response, sharpness, tone
+from edmf_jax.fusion.stack import analysis, borders, composite, exposure, response, sharpness, sketches, tone
+from edmf_jax.fusion.stack.shots import Masked
+from edmf_jax.registration import Registration
 from edmf_jax.weights.store import load_pretrained
 
 
@@ -170,10 +174,11 @@ def test_a_frame_in_parts_is_found_and_a_dark_spot_is_not():
 
 
 def test_copies_of_registered_shots_have_one_size(monkeypatch):
-    image = np.full((400, 600, 1), 99, np.uint8)
-    for most in range(3000, 4000, 25):
-        monkeypatch.setattr(analysis, "_COPY_PX", most)
-        found = analysis.analyze_stack([image, image + 1], ["a", "b"], image, PhotoOptions("none"), lambda *_: None,
-                                       lambda _: None)
-        first, second = found.shot_analyses
-        assert first.copy.shape == second.copy.shape
+    reduced_copy, identity = sketches.reduced_copy, Registration(np.eye(3), "pso-sift", "homography", confident=True)
+    for most in range(3000, 4000, 50):
+        monkeypatch.setattr(sketches, "reduced_copy", functools.partial(reduced_copy, most_px=most))
+        for shape, registration in (((400, 600, 1), None), ((403, 599, 1), identity)):
+            sketched = [sketches.sketch(Masked(np.full(size, 99, np.uint8), None), with_view=False)
+                        for size in ((400, 600, 1), shape)]
+            first, second = analysis.analyze_stack(sketched, [None, registration]).shot_analyses
+            assert first.copy.shape == second.copy.shape and first.copy.shape[0] < 400

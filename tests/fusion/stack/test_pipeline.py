@@ -8,7 +8,19 @@ import pytest
 from edmf_jax.core.exposures import CONDITIONS
 from edmf_jax.errors import UserError
 from edmf_jax.fusion import tiling
-from edmf_jax.fusion.stack import PhotoOptions, align_photos, analysis, exposure, fuse_photos, network, tiles, tone
+from edmf_jax.fusion.stack import (
+    PhotoOptions,
+    align_photos,
+    analysis,
+    exposure,
+    fuse_photos,
+    network,
+    sketches,
+    tiles,
+    tone,
+)
+from edmf_jax.fusion.stack.shots import Masked
+from edmf_jax.registration import RegistrationConfig, View
 from tests.helpers.networks import MODEL, PARAMS, WEIGHTS, run_padded, run_unpadded
 from tests.helpers.scenes import defocused, exposed, framed_with_black, hand_held, noisy_jpeg, scene, shots
 
@@ -203,7 +215,8 @@ def test_a_dark_thing_at_the_edge_is_no_border(mean_network):
     truth[40:160, :50] = 2
     a = np.rint(truth).astype(np.uint8)
     b = np.rint(cv2.GaussianBlur(truth, (0, 0), 4)).astype(np.uint8)
-    found = analysis.analyze_stack([a, b], ["a", "b"], a, ALIGNED, lambda *_: None, lambda *_: None)
+    sketched = [sketches.sketch(Masked(x, None), with_view=False) for x in (a, b)]
+    found = analysis.analyze_stack(sketched, [None, None])
     assert found.edge_regions == [None, None]
 
 
@@ -242,10 +255,15 @@ def test_a_large_shot_is_registered_on_a_copy(monkeypatch):
     _, a, b = shots(300, 400, seed=12)
     matrix = np.array([[1.0, 0, 6], [0, 1, -3], [0, 0, 1]])
     given = [exposed(a), exposed(hand_held(b, matrix))]
-    from edmf_jax.fusion.stack import alignment
+    copies = []
 
-    monkeypatch.setattr(alignment, "REGISTER_PX", 40000)
+    def small_view(image, mask):
+        copies.append(View(image, RegistrationConfig(match_pixels=30_000, refine_pixels=40_000), mask))
+        return copies[-1]
+
+    monkeypatch.setattr(sketches, "View", small_view)
     found = list(align_photos(given, options=PhotoOptions(model="similarity")))[1][3]
+    assert len(copies) == 2 and all(view.match_plane.size <= 30_000 for view in copies)
     np.testing.assert_allclose(found.matrix[:2, 2], matrix[:2, 2], atol=0.7)
 
 
@@ -299,7 +317,7 @@ FUSE = PhotoOptions(align="none", pixels="network")
 @pytest.mark.parametrize(("given", "options", "words"), [
     ([GOOD], FUSE, "two or more shots"),
     ([GOOD, GOOD.copy()], FUSE, "B is the same picture as A; give every shot once"),
-    ([GOOD, GOOD[::-1], lambda: GOOD[::-1]], FUSE, "C is the same picture as B"),
+    ([GOOD, GOOD.copy(), lambda: GOOD], FUSE, "B is the same picture as A; give every shot once"),
     ([GOOD, np.zeros_like(GOOD)], FUSE, "B: this shot is black all over"),
     ([np.zeros_like(GOOD), GOOD], FUSE, "A: this shot is black all over"),
     ([GOOD, GOOD[:, :-1]], FUSE, "B is 49×40 px and the reference A is 50×40 px.*--align"),
@@ -310,7 +328,7 @@ FUSE = PhotoOptions(align="none", pixels="network")
     ([GOOD.astype(np.int32), GOOD], FUSE, "A: dtype is int32"),
     ([np.zeros((40, 50, 4), np.uint8), GOOD], FUSE, "A: 4 channels.*alpha"),
     ([np.zeros(40, np.uint8), GOOD], FUSE, r"A: shape is \(40,\)"),
-    ([GOOD, GOOD[::-1]], PhotoOptions(), "B: cannot be registered to A.*--align none"),
+    ([GOOD, GOOD[::-1]], PhotoOptions(), "B: cannot be registered to A: .*--align none"),
     ([GOOD, GOOD[::-1]], PhotoOptions(align="magic"), "align='magic' is unknown; use one of pso-sift"),
     ([GOOD, GOOD[::-1]], PhotoOptions("none", exposure="hdr"), "exposure='hdr' is unknown"),
 ])
@@ -318,6 +336,16 @@ def test_what_is_no_stack_is_refused_in_one_line(given, options, words):
     with pytest.raises(UserError, match=words) as caught:
         fuse_photos(given, ["A", "B", "C"][: len(given)], weights=WEIGHTS, options=options)
     assert "\n" not in str(caught.value)
+
+
+def test_a_shot_that_is_given_twice_is_left_out_of_three():
+    _, a, b = shots(64, 80)
+    lines = []
+    result = fuse_photos([a, b, lambda: b.copy()], ["A", "B", "C"], weights=WEIGHTS, options=ALIGNED,
+                         left_out=lambda name, reason: lines.append(f"{name}: {reason}"))
+    assert lines == ["C: it is the same picture as B"]
+    assert result.used == (0, 1) and dict(result.left_out) == {2: "it is the same picture as B"}
+    np.testing.assert_array_equal(result.image, fuse_photos([a, b], weights=WEIGHTS, options=ALIGNED).image)
 
 
 def test_names_are_counted():

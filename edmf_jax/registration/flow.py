@@ -1,0 +1,220 @@
+"""A smooth field of small displacements on top of a map, for scenes whose depth no single map explains.
+
+Two hand-held shots of near and far objects see them from two places, so near ones move more.  Where the tiles
+(`tiles`) agree on what remains after the best map, a cubic B-spline of few coefficients is fitted to it, with a
+penalty on its second differences (as in Rueckert et al. 1999, DOI 10.1109/42.796284, where it is the bending energy).
+Whether it is right is judged by prediction: each part of the picture is left out once, and the field from the others
+must predict the tiles there better than the map alone.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from edmf_jax.registration import transforms
+
+_CELLS = 6  # of the spline along the longer side
+_SMOOTHNESS = (0.01, 0.1, 1.0)  # of the penalty, tried in this order, relative to the tiles' information
+_RIDGE = 1e-3  # pulls the field to 0 where no tile says anything
+_BLOCKS = 6  # along the longer side, each left out once
+_ROUNDS = 4  # of reweighting
+_OUTLIER_FACTOR = 5.0  # a tile farther off than this many medians has no weight
+_MIN_LIMIT = 0.25  # in units of the tiles' own uncertainty and scatter
+_MIN_TILES = 24
+_LARGEST = 0.02  # displacement, of the diagonal
+_INVERSE_ROUNDS = 4  # of the fixed point that inverts a flow, whose slopes are far below 1
+_BETTER, _BETTER_PX = 0.8, 0.1  # the field must predict better than the map by this factor and by this many px
+
+
+@dataclasses.dataclass(frozen=True)
+class Flow:
+    """Displacements, in px of the moving picture, as a function of the position in the reference.
+
+    Attributes:
+      coefficients: of the uniform cubic B-spline, `[R, C, 2]` (x, y), px of the moving picture.
+      shape: height and width of the reference, px; the spline's cells divide it evenly.
+    """
+
+    coefficients: np.ndarray
+    shape: tuple[int, int]
+
+    def at(self, points: np.ndarray) -> np.ndarray:
+        """The displacements at `points` (x, y) `[N, 2]`, px of the reference: `[N, 2]`; outside as at the edge."""
+        rows, columns = self._basis(points[:, 1], 0), self._basis(points[:, 0], 1)
+        return np.einsum("nr,nc,rcd->nd", rows, columns, self.coefficients)
+
+    def positions(self, matrix: np.ndarray, shape: tuple[int, int], top: float = 0, left: float = 0
+                  ) -> tuple[np.ndarray, np.ndarray]:
+        """Where the pixels of a part of the reference lie in the moving picture: x and y, float32 `shape` each.
+
+        Args:
+          matrix: 3×3, reference px → moving px, to which the displacements are added.
+          shape: height and width of the part.
+          top, left: its first row and column.
+        """
+        x, y = left + np.arange(shape[1], dtype=np.float64), top + np.arange(shape[0], dtype=np.float64)
+        rows, columns = self._basis(y, 0), self._basis(x, 1)
+        w = matrix[2, 0] * x[None] + matrix[2, 1] * y[:, None] + matrix[2, 2]
+        w = np.where(w > 1e-6, w, 1e-6)
+        return tuple(((matrix[d, 0] * x[None] + matrix[d, 1] * y[:, None] + matrix[d, 2]) / w
+                      + rows @ self.coefficients[..., d] @ columns.T).astype(np.float32) for d in (0, 1))
+
+    def rescaled(self, shape: tuple[int, int], factor: float) -> "Flow":
+        """The same field for a copy of the reference, of `shape`, and one of the moving picture, larger by `factor`."""
+        return Flow(self.coefficients * factor, tuple(shape[:2]))
+
+    @property
+    def largest_px(self) -> float:
+        """An upper bound of its displacements: a spline stays within its coefficients."""
+        return float(np.linalg.norm(self.coefficients, axis=-1).max())
+
+    def _basis(self, positions: np.ndarray, axis: int) -> np.ndarray:
+        """The B-splines at `positions` along one axis, `[N, R or C]`."""
+        cells = self.coefficients.shape[axis] - 3
+        return _spline_basis((positions + 0.5) / self.shape[axis] * cells, cells)
+
+
+def _spline_basis(u: np.ndarray, cells: int) -> np.ndarray:
+    """The uniform cubic B-splines at `u` in 0…`cells`, `[N, cells + 3]`."""
+    u = np.clip(u, 0, cells)
+    cell = np.minimum(u.astype(int), cells - 1)
+    t = u - cell
+    values = np.stack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3], -1) / 6
+    basis = np.zeros((len(u), cells + 3))
+    np.put_along_axis(basis, cell[:, None] + np.arange(4), values, 1)
+    return basis
+
+
+def _cells(shape: tuple[int, ...], along: int) -> tuple[int, int]:
+    """Rows and columns when the longer side of `shape` is divided into `along` parts."""
+    side = max(shape[:2])
+    return tuple(max(2, round(along * n / side)) for n in shape[:2])
+
+
+def _penalty(rows: int, columns: int) -> np.ndarray:
+    """Σ of squared second differences of coefficients `[rows, columns]`, mixed ones twice, as a quadratic form."""
+    first, second = (lambda n: np.diff(np.eye(n), axis=0)), (lambda n: np.diff(np.eye(n), n=2, axis=0))
+    parts = [np.kron(second(rows), np.eye(columns)), np.kron(np.eye(rows), second(columns)),
+             np.sqrt(2) * np.kron(first(rows), first(columns))]
+    return sum(part.T @ part for part in parts) + _RIDGE * np.eye(rows * columns)
+
+
+@dataclasses.dataclass(frozen=True)
+class FlowFit:
+    """A field, and the root mean square errors, px, with which it and the map alone predict left-out parts."""
+
+    flow: Flow
+    prediction_px: float
+    map_px: float
+
+    @property
+    def is_better(self) -> bool:
+        """Whether it predicts clearly better than the map alone, by displacements that hand-held shots can have."""
+        return (self.prediction_px < _BETTER * self.map_px and self.map_px - self.prediction_px > _BETTER_PX
+                and self.flow.largest_px < _LARGEST * float(np.hypot(*self.flow.shape)))
+
+
+def fit(points: np.ndarray, displacements: np.ndarray, information: np.ndarray, shape: tuple[int, int]
+        ) -> FlowFit | None:
+    """The field through the displacements of tiles, as smooth as predicts best; None if there are too few tiles.
+
+    Args:
+      points: (x, y) in the reference, `[T, 2]`, px.
+      displacements: from where the map puts them to where they are in the moving picture, `[T, 2]`, px.
+      information: the inverses of their covariances, `[T, 2, 2]`, 1/px².
+      shape: of the reference.
+    """
+    if len(points) < _MIN_TILES:
+        return None
+    rows, columns = (cells + 3 for cells in _cells(shape, _CELLS))
+    empty = Flow(np.zeros((rows, columns, 2)), tuple(shape[:2]))
+    basis = np.einsum("nr,nc->nrc", empty._basis(points[:, 1], 0), empty._basis(points[:, 0], 1)).reshape(
+        len(points), -1)
+    blocks = _block_numbers(points, shape)
+    fits = [_fit_spline(basis, displacements, information, blocks, smoothness * _penalty(rows, columns))
+            for smoothness in _SMOOTHNESS]
+    coefficients, prediction, alone = min(fits, key=lambda one: one[1])
+    return FlowFit(dataclasses.replace(empty, coefficients=coefficients.reshape(rows, columns, 2)), prediction, alone)
+
+
+def _block_numbers(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """The part of the picture that each point lies in, `[N]`."""
+    rows, columns = _cells(shape, _BLOCKS)
+    row = np.clip((points[:, 1] + 0.5) / shape[0] * rows, 0, rows - 1).astype(int)
+    column = np.clip((points[:, 0] + 0.5) / shape[1] * columns, 0, columns - 1).astype(int)
+    return row * columns + column
+
+
+def _fit_spline(basis: np.ndarray, values: np.ndarray, information: np.ndarray, blocks: np.ndarray,
+                penalty: np.ndarray) -> tuple[np.ndarray, float, float]:
+    """Robust least squares: coefficients `[K, 2]`, prediction error of left-out blocks, and that of no field, px."""
+    weights, coefficients = np.ones(len(values)), np.zeros((basis.shape[1], 2))
+    scale = np.trace(information, axis1=1, axis2=2).mean() / 2
+    for _ in range(_ROUNDS):
+        coefficients = _solve(basis, values, weights[:, None, None] * information, scale * penalty)
+        rest = values - basis @ coefficients
+        lengths = np.sqrt(np.einsum("ni,nij,nj->n", rest, information, rest))
+        limit = max(_OUTLIER_FACTOR * float(np.median(lengths)), _MIN_LIMIT)
+        weights = np.maximum(0, 1 - (lengths / limit) ** 2) ** 2
+    weighted = weights[:, None, None] * information
+    predicted = np.zeros_like(values)
+    for label in np.unique(blocks):
+        inside = blocks == label
+        without = _solve(basis[~inside], values[~inside], weighted[~inside], scale * penalty)
+        predicted[inside] = basis[inside] @ without
+    total = max(float(np.trace(weighted, axis1=1, axis2=2).sum()), 1e-12)
+    error = lambda rest: float(np.sqrt(2 * np.einsum("ni,nij,nj->", rest, weighted, rest) / total))
+    return coefficients, error(values - predicted), error(values)
+
+
+def _solve(basis: np.ndarray, values: np.ndarray, information: np.ndarray, penalty: np.ndarray) -> np.ndarray:
+    """The coefficients `[K, 2]` that minimize Σ rᵀ A r + the penalty of each component."""
+    count = basis.shape[1]
+    normal = np.empty((2, count, 2, count))
+    for i in (0, 1):
+        for j in (0, 1):
+            normal[i, :, j] = basis.T @ (information[:, i, j, None] * basis) + (penalty if i == j else 0)
+    right = np.einsum("nk,nij,nj->ik", basis, information, values)
+    return np.linalg.solve(normal.reshape(2 * count, -1), right.ravel()).reshape(2, count).T
+
+
+@dataclasses.dataclass(frozen=True)
+class Step:
+    """One map of a chain, with its flow; `inverse` goes from the moving picture back to the reference."""
+
+    matrix: np.ndarray
+    flow: Flow | None
+    inverse: bool = False
+
+    def follow(self, points: np.ndarray, with_flow: bool) -> np.ndarray:
+        """Where `points` `[N, 2]`, px, come to lie."""
+        flow = self.flow if with_flow else None
+        if not self.inverse:
+            return transforms.project(self.matrix, points) + (0 if flow is None else flow.at(points))
+        back = np.linalg.inv(self.matrix)
+        found = transforms.project(back, points)
+        for _ in range(_INVERSE_ROUNDS if flow is not None else 0):
+            found = transforms.project(back, points - flow.at(found))
+        return found
+
+
+def compose(steps: Sequence[Step], shape: tuple[int, int]) -> Flow | None:
+    """The field that stands for those of several maps in a row; None if no step has one.
+
+    Args:
+      steps: from the reference on.
+      shape: of the reference.
+    """
+    if all(step.flow is None for step in steps):
+        return None
+    rows, columns = _cells(shape, 4 * _CELLS)
+    x, y = np.meshgrid((np.arange(columns) + 0.5) / columns * shape[1] - 0.5,
+                       (np.arange(rows) + 0.5) / rows * shape[0] - 0.5)
+    exact = plain = np.stack([x.ravel(), y.ravel()], -1)
+    grid = Flow(np.zeros((*(cells + 3 for cells in _cells(shape, _CELLS)), 2)), tuple(shape[:2]))
+    basis = np.einsum("nr,nc->nrc", grid._basis(exact[:, 1], 0), grid._basis(exact[:, 0], 1)).reshape(len(exact), -1)
+    for step in steps:
+        exact, plain = step.follow(exact, True), step.follow(plain, False)
+    solved = np.linalg.lstsq(basis, exact - plain, rcond=1e-6)[0]
+    return dataclasses.replace(grid, coefficients=solved.reshape(grid.coefficients.shape))

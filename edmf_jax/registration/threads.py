@@ -1,0 +1,25 @@
+"""How many threads work, and that the libraries below do not start their own beside them."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+import cv2
+from threadpoolctl import threadpool_limits
+
+
+@contextlib.contextmanager
+def one_thread_each() -> Iterator[None]:
+    """OpenCV and BLAS on one thread a call: pairs already keep all cores busy, and waiting threads would spin."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        with threadpool_limits(1, user_api="blas"):
+            yield
+    finally:
+        cv2.setNumThreads(before)
+
+
+def usable_cores() -> int:
+    """As many threads as this process may use cores."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
