@@ -1,6 +1,7 @@
 """Normalized cross-correlation of tiles: the shift at its peak, and how sharp the peak is."""
 
 import numpy as np
+import scipy.fft
 
 NOISE_FLOOR = 0.004
 """Standard deviation of a band-passed tile, log units, below which it counts as flat."""
@@ -36,12 +37,12 @@ def correlate(a: np.ndarray, b: np.ndarray, max_shift: int) -> tuple[np.ndarray,
     root = np.sqrt(weight)
     centered = [(x - (x.reshape(len(x), -1) @ weight.ravel())[:, None, None]) * root for x in (a, b)]
     energies = [np.einsum("tij,tij->t", x, x) + NOISE_FLOOR**2 for x in centered]
-    first, second = (np.fft.rfft2(x) for x in centered)
+    first, second = (scipy.fft.rfft2(x) for x in centered)
     spectrum = np.conj(first, out=first)
     spectrum *= second
     lags = np.arange(-max_shift - 1, max_shift + 2) % size
     # Only the rows of these lags are transformed along the second axis.
-    surface = np.fft.irfft(np.fft.ifft(spectrum, axis=1)[:, lags], n=size, axis=2)[:, :, lags]
+    surface = scipy.fft.irfft(scipy.fft.ifft(spectrum, axis=1)[:, lags], n=size, axis=2)[:, :, lags]
     surface = surface / np.sqrt(energies[0] * energies[1])[:, None, None]
     inner = surface[:, 1:-1, 1:-1].reshape(len(a), -1)
     rows, columns = np.divmod(inner.argmax(1), 2 * max_shift + 1)

@@ -41,7 +41,7 @@ class RegistrationConfig:
 
     match_pixels: float = 0.3e6
     coarse_pixels: float = 0.5e6
-    refine_pixels: float = 3.0e6
+    refine_pixels: float = 2.0e6
     max_keypoints: int = 2000
     blur_px: float = 2.0
     inlier_px: float = 3.0
