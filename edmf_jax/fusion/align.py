@@ -10,7 +10,7 @@ from edmf_jax.errors import MissingFileError, UserError
 from edmf_jax.fusion.alignment_file import alignment_json, known_alignment
 from edmf_jax.fusion.shot_files import ShotFiles
 from edmf_jax.fusion.stack import PhotoOptions, align_photos
-from edmf_jax.fusion.stack.alignment import Alignment
+from edmf_jax.fusion.stack.alignment import Alignment, log_left_out
 from edmf_jax.fusion.stack.sketches import Sketch
 from edmf_jax.io.atomic import check_new, disk_errors, replace_file
 from edmf_jax.io.images import ALPHA_SUFFIXES, check_target, write_image
@@ -75,7 +75,7 @@ def align_files(paths: Sequence[str | os.PathLike | Page], folder: str | os.Path
 
     for number, image, valid, registration in align_photos(
             given.readers, given.names, options=options, known=known, progress=progress, warn=log, aligned=aligned,
-            left_out=left_out or (lambda name, reason: log(f"{name}: left out, {reason}"))):
+            left_out=left_out or log_left_out(log)):
         check_fits(metadata[number], suffix, image.ndim == 2, str(targets[number]))
         if image.ndim == 3 and suffix in ALPHA_SUFFIXES and not valid.all():
             image = np.dstack([image, (valid * np.iinfo(image.dtype).max).astype(image.dtype)])

@@ -29,6 +29,7 @@ from edmf_jax.fusion.pixels import stretch
 from edmf_jax.fusion.published import fuse_as_published
 from edmf_jax.fusion.record import FusionRecord
 from edmf_jax.fusion.shot_files import ShotFiles, reader, reference_first, reference_number
+from edmf_jax.fusion.stack.alignment import log_left_out
 from edmf_jax.fusion.stack.shots import Masked, as_masked, find_white, read_masked
 from edmf_jax.io.atomic import replace_file
 from edmf_jax.io.images import check_target, write_image
@@ -94,7 +95,7 @@ def fuse(images: Sequence[np.ndarray | str | os.PathLike | Page],
     else:
         tell = log or lines.append
         result = stack.fuse_photos(shots, names, weights=weights, options=options, progress=progress, warn=tell,
-                                   left_out=lambda name, reason: tell(f"{name}: left out, {reason}"))
+                                   left_out=log_left_out(tell))
         fused, covered = result.image, result.covered
     if covered is not None:
         (log or lines.append)(f"{percent_missing(covered)} of the result is transparent in all files; it is 0 there")
@@ -170,7 +171,7 @@ def fuse_files(paths: Sequence[str | os.PathLike | Page], out: str | os.PathLike
     else:
         result = stack.fuse_photos(shots, given.names, weights=weights, options=options, known=known, warn=log,
                                    progress=_part_of(progress, 0, 1 if report is None else 0.9), aligned=aligned,
-                                   left_out=left_out or (lambda name, reason: log(f"{name}: left out, {reason}")))
+                                   left_out=left_out or log_left_out(log))
         fused, covered, used = result.image, result.covered, result.used
     del first, shots
     names = [given.names[number] for number in used]

@@ -16,7 +16,7 @@ from edmf_jax.fusion.align import make_folder
 from edmf_jax.fusion.alignment_file import alignment_json, known_alignment
 from edmf_jax.fusion.fuse import make_options, needs_network, resolve_weights
 from edmf_jax.fusion.shot_files import ShotFiles
-from edmf_jax.fusion.stack.alignment import Alignment
+from edmf_jax.fusion.stack.alignment import Alignment, log_left_out
 from edmf_jax.fusion.stack.sketches import Sketch
 from edmf_jax.io.atomic import check_new, replace_file
 from edmf_jax.io.images import WRITTEN_SUFFIXES, check_target, write_image
@@ -106,7 +106,7 @@ def fuse_slabs(paths: Sequence[str | os.PathLike | Page], folder: str | os.PathL
             [first, *given.readers[1:]], lambda used: [shots for slab, shots in slabs if not slab.existed],
             given.names, part_count=-(-len(given.paths) // (size - overlap)), weights=weights, options=photo,
             known=known, progress=progress, warn=log, aligned=aligned,
-            left_out=left_out or (lambda name, reason: log(f"{name}: left out, {reason}"))):
+            left_out=left_out or log_left_out(log)):
         slab, of_reference = next(new), metadata[result.reference]
         write_image(slab.path, with_alpha(result.image, result.covered, slab.path, of_reference, log), of_reference)
         yield slab

@@ -48,7 +48,7 @@ def check_outputs(out: _Path, save_map: _Path | None, report: _Path | None, sour
         for other, what in ((out, "picture"), (save_map, "map")):
             _check_different(save_alignment, "alignment", other, what)
     if report is not None:
-        _check_report(Path(report))
+        _check_file(Path(report), ".html", "a report is a page")
         if len(sources) > MAX_REPORT_SHOTS:
             raise UserError(f"{report}: a report shows {MAX_REPORT_SHOTS} shots, and there are {len(sources)}; leave "
                             "it out")
@@ -59,25 +59,20 @@ def check_outputs(out: _Path, save_map: _Path | None, report: _Path | None, sour
 
 def check_alignment_target(path: _Path, sources: Sequence[_Path], preset: str, force: bool) -> None:
     """Checks that an alignment file can be written; errors as `check_outputs`."""
-    path = Path(path)
     if preset != "photo":
         raise UserError(f'{path}: the preset {preset!r} registers nothing; leave out --save-alignment, or the preset')
-    if path.suffix.lower() != ".json":
-        raise UserError(f"{path}: an alignment is a JSON file; give it the suffix .json")
+    _check_file(Path(path), ".json", "an alignment is a JSON file")
+    check_new(path, sources, force)
+
+
+def _check_file(path: Path, suffix: str, what: str) -> None:
+    """Checks the suffix and the folder of a file to write; `what` says what it is."""
+    if path.suffix.lower() != suffix:
+        raise UserError(f"{path}: {what}; give it the suffix {suffix}")
     if path.is_dir():
         raise UserError(f"{path}: this is a folder; name the file to write")
     if not path.parent.is_dir():
         raise MissingFileError(f"{path}: the folder {path.parent} does not exist; create it first")
-    check_new(path, sources, force)
-
-
-def _check_report(report: Path) -> None:
-    if report.suffix.lower() != ".html":
-        raise UserError(f"{report}: a report is a page; give it the suffix .html")
-    if report.is_dir():
-        raise UserError(f"{report}: this is a folder; name the file to write")
-    if not report.parent.is_dir():
-        raise MissingFileError(f"{report}: the folder {report.parent} does not exist; create it first")
 
 
 def _check_different(path: _Path, what: str, other: _Path | None, other_what: str) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from edmf_jax.registration import transforms
+from edmf_jax.registration.grid import block_numbers
 
 _CELLS = 6  # of the spline along the longer side
 _SMOOTHNESS = (0.01, 0.1, 1.0)  # of the penalty, tried in this order, relative to the tiles' information
@@ -38,6 +39,17 @@ class Flow:
 
     coefficients: np.ndarray
     shape: tuple[int, int]
+
+    @classmethod
+    def zero(cls, shape: tuple[int, ...]) -> "Flow":
+        """No displacement, with the usual cells for a reference of `shape`."""
+        rows, columns = (cells + 3 for cells in _cells(shape, _CELLS))
+        return cls(np.zeros((rows, columns, 2)), tuple(shape[:2]))
+
+    def design(self, points: np.ndarray) -> np.ndarray:
+        """How much each coefficient, row by row, counts at `points` `[N, 2]`: `[N, R·C]`."""
+        rows, columns = self._basis(points[:, 1], 0), self._basis(points[:, 0], 1)
+        return np.einsum("nr,nc->nrc", rows, columns).reshape(len(points), -1)
 
     def at(self, points: np.ndarray) -> np.ndarray:
         """The displacements at `points` (x, y) `[N, 2]`, px of the reference: `[N, 2]`; outside as at the edge."""
@@ -127,23 +139,13 @@ def fit(points: np.ndarray, displacements: np.ndarray, information: np.ndarray, 
     """
     if len(points) < _MIN_TILES:
         return None
-    rows, columns = (cells + 3 for cells in _cells(shape, _CELLS))
-    empty = Flow(np.zeros((rows, columns, 2)), tuple(shape[:2]))
-    basis = np.einsum("nr,nc->nrc", empty._basis(points[:, 1], 0), empty._basis(points[:, 0], 1)).reshape(
-        len(points), -1)
-    blocks = _block_numbers(points, shape)
+    empty = Flow.zero(shape)
+    basis, (rows, columns) = empty.design(points), empty.coefficients.shape[:2]
+    blocks = block_numbers(points, shape, _cells(shape, _BLOCKS))
     fits = [_fit_spline(basis, displacements, information, blocks, smoothness * _penalty(rows, columns))
             for smoothness in _SMOOTHNESS]
     coefficients, prediction, alone = min(fits, key=lambda one: one[1])
     return FlowFit(dataclasses.replace(empty, coefficients=coefficients.reshape(rows, columns, 2)), prediction, alone)
-
-
-def _block_numbers(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """The part of the picture that each point lies in, `[N]`."""
-    rows, columns = _cells(shape, _BLOCKS)
-    row = np.clip((points[:, 1] + 0.5) / shape[0] * rows, 0, rows - 1).astype(int)
-    column = np.clip((points[:, 0] + 0.5) / shape[1] * columns, 0, columns - 1).astype(int)
-    return row * columns + column
 
 
 def _fit_spline(basis: np.ndarray, values: np.ndarray, information: np.ndarray, blocks: np.ndarray,
@@ -212,8 +214,8 @@ def compose(steps: Sequence[Step], shape: tuple[int, int]) -> Flow | None:
     x, y = np.meshgrid((np.arange(columns) + 0.5) / columns * shape[1] - 0.5,
                        (np.arange(rows) + 0.5) / rows * shape[0] - 0.5)
     exact = plain = np.stack([x.ravel(), y.ravel()], -1)
-    grid = Flow(np.zeros((*(cells + 3 for cells in _cells(shape, _CELLS)), 2)), tuple(shape[:2]))
-    basis = np.einsum("nr,nc->nrc", grid._basis(exact[:, 1], 0), grid._basis(exact[:, 0], 1)).reshape(len(exact), -1)
+    grid = Flow.zero(shape)
+    basis = grid.design(exact)
     for step in steps:
         exact, plain = step.follow(exact, True), step.follow(plain, False)
     solved = np.linalg.lstsq(basis, exact - plain, rcond=1e-6)[0]

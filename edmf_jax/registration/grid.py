@@ -11,6 +11,18 @@ _MAX_TILES = 400
 _SIZES_PX = 32, 64
 
 
+def block_numbers(points: np.ndarray, shape: tuple[int, ...], blocks: tuple[int, int]) -> np.ndarray:
+    """The number, row by row, of the block of a picture of `shape` that each of `points` (x, y) lies in: `[N]`.
+
+    Args:
+      points: `[N, 2]`, px; those outside count to the nearest block.
+      blocks: rows and columns that the picture is cut into.
+    """
+    counts = np.array(blocks[::-1])
+    column, row = np.clip((points + 0.5) * counts // np.array(shape[1::-1]), 0, counts - 1).astype(int).T
+    return row * blocks[1] + column
+
+
 @dataclasses.dataclass(frozen=True)
 class TileGrid:
     """Square tiles of `size` px, at every combination of `tops` and `lefts`, in a picture of `shape`.

@@ -54,6 +54,19 @@ def reduction_factor(shape: tuple[int, ...], max_pixels: float) -> float:
     return min(1.0, float(np.sqrt(max_pixels / (shape[0] * shape[1]))))
 
 
+def reduce_picture(image: np.ndarray, most_px: float) -> np.ndarray:
+    """A copy of `[H, W]` or `[H, W, C]` with at most about `most_px` pixels, by area averaging; or the picture itself.
+
+    It keeps the dtype, so a large picture need not become floats first.
+    """
+    factor = reduction_factor(image.shape, most_px)
+    if factor >= 1:
+        return image
+    height, width = reduced_shape(image.shape, factor)
+    small = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    return small.reshape(height, width, *image.shape[2:])
+
+
 def reduce_plane(plane: np.ndarray, factor: float) -> tuple[np.ndarray, np.ndarray]:
     """A copy smaller by about `factor`, and the 3×3 matrix from positions in `plane` to positions in the copy."""
     if factor >= 1:

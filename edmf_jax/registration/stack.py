@@ -77,7 +77,7 @@ def register_stack(views: Sequence[View], keys: Sequence[bytes], *, reference: i
         part = work.largest_part()
         root = 0 if 0 in part else min(part, key=order.__getitem__)
         tree = [pair for pair in work.tree if pair[0] in part]
-        found, reasons = work.place(root, tree, best_effort), work.reasons(part)
+        found, reasons = work.place(root, tree), work.reasons(part)
     for number in [number for number, one in found.items() if one.overlap < _MIN_OVERLAP]:
         share = 100 * found.pop(number).overlap
         reasons[number] = lambda name, share=share: f"it shows {share:.0f} % of what the reference shows"
@@ -156,7 +156,7 @@ class _Work:
         chosen = own if 2 * sizes[own] > sizes.max() else sizes.argmax()
         return set(np.flatnonzero(parts == chosen).tolist())
 
-    def place(self, root: int, tree: Sequence[Pair], best_effort: bool) -> dict[int, Registration]:
+    def place(self, root: int, tree: Sequence[Pair]) -> dict[int, Registration]:
         """For each shot of the tree but the root: its registration, mapped from the root."""
         if not tree:
             return {}

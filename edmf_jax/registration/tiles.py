@@ -17,7 +17,7 @@ from edmf_jax.registration import flow as flow_fitting
 from edmf_jax.registration.blurs import BLURS, COARSE_BLURS, SIGMAS_PX, BlurCache, rescale_blurs
 from edmf_jax.registration.correlation import NOISE_FLOOR, correlate
 from edmf_jax.registration.flow import Flow
-from edmf_jax.registration.grid import TileGrid
+from edmf_jax.registration.grid import TileGrid, block_numbers
 
 _MIN_CORRELATION = 0.3  # a tile with a lower peak is left out of the fit
 _CLEAR_CORRELATION = 0.5  # a tile with a lower peak is left out of the verdict
@@ -226,7 +226,7 @@ def refine(reference: BlurCache, moving: BlurCache, matrix: np.ndarray, model: s
       verify: False: if the rounds are used up, the tiles are not measured once more, and `remaining` and the check
         whether shifts grew are those before the last fit; for a start that is nearly right.
     """
-    start, first_found, found, medians, step = matrix, None, None, [], np.inf
+    start, first_found, found, step = matrix, None, None, np.inf
     chosen, deviation = "similarity" if model == "auto" else model, 0.0
     for number in range(rounds + 1):
         # Once the map is right to about a pixel, tiles keep the blur that they chose.
@@ -236,7 +236,6 @@ def refine(reference: BlurCache, moving: BlurCache, matrix: np.ndarray, model: s
         used = found.peaks >= _MIN_CORRELATION
         if used.sum() < _MIN_TILES:
             return Refinement(start, _RICHEST if model == "auto" else model, float("inf"), tuple(blurs), first_found)
-        medians.append(_median_length(found))
         if step < max(_CONVERGED_PX, _CONVERGED_SHARE * deviation) or number == rounds:
             break
         chosen_blurs = [blur for blur in blurs if (found.blurs[used] == blur).mean() > _RARE_BLUR]
@@ -252,7 +251,7 @@ def refine(reference: BlurCache, moving: BlurCache, matrix: np.ndarray, model: s
         matrix, chosen, deviation = best.matrix, best.model, best.deviation_px
         if number == rounds - 1 and not verify:
             break
-    if medians[-1] > 1.1 * medians[0] + _CONVERGED_PX:
+    if _median_length(found) > 1.1 * _median_length(first_found) + _CONVERGED_PX:
         # The deviation is that of the fit that is not used, so the distance from it is added.
         deviation = float(np.hypot(deviation, transforms.corner_errors(start, matrix, reference.luma.shape).max()))
         matrix, found, chosen = start, first_found, _RICHEST if model == "auto" else model
@@ -368,5 +367,4 @@ def _fit(found: TileShifts, used: np.ndarray, matrix: np.ndarray, shape: tuple[i
 
 def _block_numbers(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """The number 0…8, of 3 × 3 blocks of a picture of `shape`, that each of `points` `[N, 2]`, px, lies in: `[N]`."""
-    column, row = np.clip((points + 0.5) * _BLOCKS // np.array(shape[::-1]), 0, _BLOCKS - 1).astype(int).T
-    return row * _BLOCKS + column
+    return block_numbers(points, shape, (_BLOCKS, _BLOCKS))

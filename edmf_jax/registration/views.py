@@ -75,13 +75,8 @@ class View:
 
     def _reduce(self, image: np.ndarray, most_px: float) -> tuple[np.ndarray, np.ndarray]:
         """The luma of at most `most_px`, and its scale; reduced before it becomes floats, which take the memory."""
-        factor = planes.reduction_factor(self.shape, most_px)
         image = np.asarray(image)
-        if factor < 1:
-            if image.dtype == np.float64:
-                image = image.astype(np.float32)
-            height, width = planes.reduced_shape(self.shape, factor)
-            image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+        image = planes.reduce_picture(image.astype(np.float32) if image.dtype == np.float64 else image, most_px)
         return planes.luma_plane(image), planes.scaling_matrix(self.shape, image.shape)
 
     def _cover(self, mask: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 
+from edmf_jax.registration import transforms
 from edmf_jax.registration.flow import Flow
 
 
@@ -33,7 +34,7 @@ def warp(image: np.ndarray, matrix: np.ndarray, shape: tuple[int, ...], *, flow:
     if image.dtype not in (np.uint8, np.uint16) and not np.issubdtype(image.dtype, np.floating):
         raise ValueError(f"a picture to warp is uint8, uint16 or floating point, got {image.dtype}")
     matrix = np.asarray(matrix, np.float64)
-    if matrix.shape != (3, 3) or not np.isfinite(matrix).all() or abs(np.linalg.det(matrix)) < 1e-12:
+    if matrix.shape != (3, 3) or not transforms.is_invertible(matrix):
         raise ValueError(f"a map is an invertible 3×3 matrix of finite numbers, got {matrix.tolist()}")
     height, width = shape[:2]
     source = image if image.dtype in (np.uint8, np.uint16) else image.astype(np.float32)

@@ -24,6 +24,11 @@ _MAX_LEFT_OUT = 1 / 2  # of the shots; if so many can't be placed, the rest is n
 ignore: Callable[[str, str], None] = lambda name, reason: None
 
 
+def log_left_out(log: Callable[[str], None]) -> Callable[[str, str], None]:
+    """A `left_out` callback that logs a line for each shot."""
+    return lambda name, reason: log(f"{name}: left out, {reason}")
+
+
 @dataclasses.dataclass(frozen=True)
 class Alignment:
     """Which shots are used, and how they lie in the frame of the reference.

@@ -16,9 +16,9 @@ from edmf_jax.fusion.stack.sketches import Sketch
 from edmf_jax.registration import Registration, warp
 from edmf_jax.registration.planes import scaling_matrix
 from edmf_jax.registration.threads import usable_cores
+from edmf_jax.registration.views import MASK_COVERED
 from edmf_jax.registration.warping import warp_plane
 
-_COVERED = 0.999  # of a cell; 1 up to rounding
 _MAX_DARK_SHARE = 0.2  # a cell of which more is nearly black may belong to a black edge and is not measured
 
 
@@ -104,7 +104,7 @@ def _place(one: Sketch, registration: Registration | None, shape: tuple[int, ...
         dark, covered = (plane if plane is None else warp_plane(plane, matrix, size, flow=flow)
                          for plane in (dark, covered))
     if covered is not None:  # a cell belongs to the shot if all of its pixels do
-        valid = valid & (covered > _COVERED)
+        valid = valid & (covered > MASK_COVERED)
     return ShotAnalysis(one.digest, registration, copy, valid, dark)
 
 

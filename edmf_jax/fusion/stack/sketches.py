@@ -8,7 +8,7 @@ import numpy as np
 
 from edmf_jax.fusion.pixels import full_scale
 from edmf_jax.fusion.stack import borders, shots
-from edmf_jax.registration.planes import reduced_shape, reduction_factor
+from edmf_jax.registration.planes import reduce_picture
 from edmf_jax.registration.views import View
 
 COPY_PX = 0.4e6
@@ -36,13 +36,8 @@ class Sketch:
 
 
 def reduced_copy(image: np.ndarray, most_px: float = COPY_PX) -> np.ndarray:
-    """A copy of `[H, W, C]` with at most about `most_px` pixels, by area averaging; a picture no larger is returned."""
-    factor = reduction_factor(image.shape, most_px)
-    if factor >= 1:
-        return image
-    height, width = reduced_shape(image.shape, factor)
-    small = cv2.resize(shots.squeeze_gray(image), (width, height), interpolation=cv2.INTER_AREA)
-    return small.reshape(height, width, image.shape[2])
+    """The small copy that a sketch keeps: `planes.reduce_picture`."""
+    return reduce_picture(image, most_px)
 
 
 def sketch(shot: shots.Masked, *, with_view: bool) -> Sketch:
