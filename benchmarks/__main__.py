@@ -10,7 +10,7 @@ from pathlib import Path
 
 from benchmarks import process, table
 
-GROUPS = ("training", "kinds", "fusing", "bank", "metrics", "startup", "saving", "epoch")
+GROUPS = ("training", "kinds", "forward", "fusing", "bank", "metrics", "startup", "saving", "epoch")
 REPEATS, QUICK_REPEATS = 10, 3
 
 

@@ -17,7 +17,8 @@ import numpy as np
 from edmf_jax.core.color import NEUTRAL, fuse_chroma, luma, rgb_to_ycbcr
 from edmf_jax.fusion import stack
 from edmf_jax.fusion.pixels import from_unit
-from edmf_jax.fusion.stack import PhotoOptions, composite, exposure, sharpness
+from edmf_jax.fusion.stack import PhotoOptions, composite, sharpness
+from edmf_jax.fusion.stack.aligned import AlignedShot
 from edmf_jax.fusion.stack.analysis import analyze_stack
 from edmf_jax.fusion.stack.shots import Masked
 from edmf_jax.fusion.stack.sketches import sketch
@@ -42,9 +43,8 @@ def to_one_exposure(a: np.ndarray, b: np.ndarray, options: PhotoOptions) -> tupl
     analysis = analyze_stack([sketch(Masked(shot, None), with_view=False) for shot in shots], [None, None])
     target = analysis.target_curve(options.exposure)
     whole = slice(0, a.shape[0]), slice(0, a.shape[1])
-    tiles = [composite.AlignedShot(shot, None, region, exposure.table(curve, target),
-                                   exposure.clipping_loss(curve, analysis.curves, target)).tile(*whole)
-             for shot, region, curve in zip(shots, analysis.edge_regions, analysis.curves)]
+    tiles = [AlignedShot(shot, None, region, analysis.leveling(number, target, analysis.curves, a.shape)).tile(*whole)
+             for number, (shot, region) in enumerate(zip(shots, analysis.edge_regions))]
     return composite.fill_missing(tiles[0], tiles[1]), composite.fill_missing(tiles[1], tiles[0])
 
 

@@ -89,7 +89,7 @@ class ExposedPair:
 
 
 def true_curves(exposures: tuple[Exposure, ...]) -> list[np.ndarray]:
-    """The curves that `tone.estimate` estimates: `[3, len(GRID)]` for each shot, the reference's first."""
+    """The curves that `tone_estimate.compare` finds: `[3, len(GRID)]` for each shot, the reference's first."""
     first = exposures[0]
     light = srgb_to_linear(tone.GRID ** (1 / first.gamma))[None] / np.broadcast_to(first.gain, 3)[:, None]
     return [linear_to_srgb(np.minimum(np.broadcast_to(e.gain, 3)[:, None] * light, 1)) ** e.gamma for e in exposures]

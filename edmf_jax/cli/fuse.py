@@ -5,11 +5,23 @@ import os
 import sys
 from collections.abc import Callable
 
-from edmf_jax.cli.options import FORMATS, LEFT_OUT, LeftOut, add_alignment, print_line, progress_bar, say, two_numbers
+from edmf_jax.cli.options import (
+    FORMATS,
+    LEFT_OUT,
+    LeftOut,
+    add_alignment,
+    add_device,
+    network_on,
+    print_line,
+    progress_bar,
+    say,
+    two_numbers,
+)
 
 # Equal to the choices of `fusion.stack.PhotoOptions`; repeated here, so that --help need not import it.
 EXPOSURES = ("reference", "average", "well-exposed")
 PIXELS = ("shots", "network")
+HOT_PIXELS = ("replace", "keep")
 
 
 def add_command(command: Callable[..., argparse.ArgumentParser]) -> None:
@@ -45,10 +57,26 @@ def add_command(command: Callable[..., argparse.ArgumentParser]) -> None:
                      "(default), the middle of all shots, or near the best-exposed ones")
     sub.add_argument("--pixels", choices=PIXELS, help="where pixels come from: the shots, each where it is sharp "
                      "(default), or the network")
+    sub.add_argument("--hot-pixels", choices=HOT_PIXELS, help="those that show in several shots: replace (default) or "
+                     "keep them")
+    sub.add_argument("--dark", metavar="FRAME", help="a shot with the cap on: what stands out in it is replaced in all "
+                     "shots")
+    tie = sub.add_mutually_exclusive_group()
+    tie.add_argument("--near-first", dest="tie", action="store_const", const="near", help="where two shots are "
+                     "equally sharp, take more of the near one, which is the one given earlier")
+    tie.add_argument("--far-first", dest="tie", action="store_const", const="far", help="take more of the far "
+                     "one there")
     sub.add_argument("--crop", action="store_true", default=None, help="cut to the area that all shots cover")
     sub.add_argument("--save-map", metavar="FILE", help="write a PNG too: which shot each pixel comes from")
+    sub.add_argument("--save-depth", metavar="FILE", help="write the depth too, near white and far black, a PNG or "
+                     "TIFF of 16 bits, and beside it FILE-confidence")
+    sub.add_argument("--layers", metavar="DIR-or-FILE.tif", help="write the aligned, leveled shots and their masks "
+                     "too, for retouching")
+    sub.add_argument("--use-masks", metavar="DIR", help="take the masks that --layers wrote, and you edited, as the "
+                     "shots' weights")
     sub.add_argument("--report", metavar="PAGE.html", help="write a page too, in one file: shots, result and map "
                      "under a before/after slider, matching points, exposures, settings")
+    add_device(sub)
     sub.add_argument("--force", action="store_true", help="overwrite existing files")
 
 
@@ -56,7 +84,7 @@ def _options(args) -> dict:
     """The arguments of `fuse_files` and `fuse_slabs` that are the same for one picture, slabs and a batch."""
     return {"align": args.align, "model": args.model, "exposure": args.exposure, "pixels": args.pixels,
             "on_bad_shot": args.on_bad_shot, "reference": args.reference, "use_alignment": args.use_alignment,
-            "force": args.force}
+            "hot_pixels": args.hot_pixels, "tie": args.tie, "dark": args.dark, "force": args.force}
 
 
 def _fuse(args) -> int:
@@ -67,10 +95,13 @@ def _fuse(args) -> int:
         args.stacks = args.brackets
     batch = bool(args.pairs or args.stacks)
     _check_together(args, batch)
-    if not _needs_weights(args):
-        use_cpu_only()
     enable_compilation_cache()
-    return _fuse_batch(args) if batch else _fuse_slabs(args) if args.slab else _fuse_one(args)
+    run = _fuse_batch if batch else _fuse_slabs if args.slab else _fuse_one
+    if _needs_weights(args):
+        with network_on(args.device, say("fuse")):
+            return run(args)
+    use_cpu_only()
+    return run(args)
 
 
 def _needs_weights(args) -> bool:
@@ -81,6 +112,9 @@ def _check_together(args, batch: bool) -> None:
     """Raises UserError if options were given that exclude each other."""
     from edmf_jax.errors import UserError
 
+    if args.device == "gpu" and not _needs_weights(args):
+        raise UserError("--device gpu: only networks run on a GPU; add --preset paper or --pixels network, or leave "
+                        "out --device")
     if bool(args.shots) == batch:
         what = "neither is given" if not batch else f"{args.shots[0]} is a shot beside a batch"
         raise UserError(f"give SHOTs, or one of --pairs and --stacks: {what}")
@@ -93,9 +127,12 @@ def _check_together(args, batch: bool) -> None:
     writes_no = "a batch writes no {}; fuse the shots one by one for them"
     writes_no = writes_no if batch else "--slab writes no {}; leave it out"
     for option, value, what in (("--report", args.report, "reports"), ("--save-map", args.save_map, "maps"),
+                                ("--save-depth", args.save_depth, "depth maps"), ("--layers", args.layers, "layers"),
                                 ("--save-alignment", batch and args.save_alignment, "alignments")):
         if value and (batch or args.slab):
             raise UserError(f"{option} {value}: {writes_no.format(what)}")
+    if args.use_masks and (batch or args.slab):
+        raise UserError(f"--use-masks {args.use_masks}: masks belong to one result; fuse its shots alone")
     if args.slab and args.crop:
         raise UserError("--crop: all slabs have the reference's frame; leave it out")
     if args.slab and args.preset != "photo":
@@ -111,7 +148,8 @@ def _fuse_one(args) -> int:
     left_out = LeftOut("fuse")
     with progress_bar() as progress:
         fuse_files(args.shots, args.output, weights=args.weights, preset=args.preset, crop=args.crop,
-                   save_map=args.save_map, save_alignment=args.save_alignment, report=args.report, make_page=make_page,
+                   save_map=args.save_map, save_depth=args.save_depth, layers=args.layers, use_masks=args.use_masks,
+                   save_alignment=args.save_alignment, report=args.report, make_page=make_page,
                    progress=progress, log=say("fuse"), left_out=left_out, **_options(args))
     print(args.output)
     return left_out.exit_code

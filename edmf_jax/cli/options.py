@@ -50,6 +50,24 @@ def add_alignment(sub: argparse.ArgumentParser) -> None:
                      "registering them: for other exports of the same shots, or for the same rig")
 
 
+def add_device(sub: argparse.ArgumentParser) -> None:
+    """--device."""
+    sub.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto", help="where networks run (default: on "
+                     "a GPU if JAX finds one); on a CPU in ONNX Runtime, if it is installed, otherwise in JAX")
+
+
+@contextlib.contextmanager
+def network_on(device: str, log: Callable[[str], None]) -> Iterator[None]:
+    """Applies --device; within the block the fastest of what is installed computes the network. `log` says which."""
+    from edmf_jax.runtime import process
+
+    process.use_device(device)
+    from edmf_jax.fusion import engine  # after the device is chosen: it imports JAX
+
+    with engine.fastest(log):
+        yield
+
+
 class LeftOut:
     """Prints a line for each shot that is not used, and keeps their names; called with its name and the reason."""
 

@@ -1,6 +1,6 @@
 """Color conversions: YCbCr and the paper's chroma fusion, gray levels, bit depth, and the sRGB curve.
 
-Color pictures are RGB `[..., H, W, 3]`, planes are `[..., H, W]`.
+Color pictures are RGB `[..., H, W, 3]`, planes are `[..., H, W]`.  YCbCr is for arrays of NumPy and of JAX.
 Every gray that the package fuses, measures or registers is one of these:
 
     function       input → output                           weights of R, G, B    who uses it
@@ -15,9 +15,11 @@ Every gray that the package fuses, measures or registers is one of these:
                                                                                   `data.pairs`, `reports`
 """
 
-import jax
-import jax.numpy as jnp
+from typing import Any
+
 import numpy as np
+
+Array = Any  # np.ndarray or jax.Array; fusing photographs should not wait for the import of JAX
 
 # YCbCr: BT.601 weights, full range, as in JPEG files (ITU-T T.871); the paper's color space (docs/paper.md, Color).
 
@@ -26,12 +28,12 @@ NEUTRAL = 128 / 255
 _KR, _KG, _KB = 0.299, 0.587, 0.114
 
 
-def luma(rgb: jax.Array) -> jax.Array:
-    """Y = 0.299 R + 0.587 G + 0.114 B of `[..., 3]`, in the input's range; for NumPy and jax.numpy arrays."""
+def luma(rgb: Array) -> Array:
+    """Y = 0.299 R + 0.587 G + 0.114 B of `[..., 3]`, in the input's range."""
     return _KR * rgb[..., 0] + _KG * rgb[..., 1] + _KB * rgb[..., 2]
 
 
-def rgb_to_ycbcr(rgb: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+def rgb_to_ycbcr(rgb: Array) -> tuple[Array, Array, Array]:
     """Planes Y in [0, 1] and Cb, Cr about `NEUTRAL` of RGB `[..., 3]` in [0, 1] (ITU-T T.871).
 
     Raises:
@@ -45,27 +47,28 @@ def rgb_to_ycbcr(rgb: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
     return y, cb, cr
 
 
-def ycbcr_to_rgb(y: jax.Array, cb: jax.Array, cr: jax.Array, xp=jnp) -> jax.Array:
-    """The inverse of `rgb_to_ycbcr`: planes → RGB `[..., 3]`, not clipped; `xp` is the array module."""
+def ycbcr_to_rgb(y: Array, cb: Array, cr: Array, xp=None) -> Array:
+    """The inverse of `rgb_to_ycbcr`: planes → RGB `[..., 3]`, not clipped; `xp`: the array module (None: `y`'s)."""
     blue = y + (2 - 2 * _KB) * (cb - NEUTRAL)
     red = y + (2 - 2 * _KR) * (cr - NEUTRAL)
     green = (y - _KR * red - _KB * blue) / _KG
-    return xp.stack([red, green, blue], axis=-1)
+    return (xp or y.__array_namespace__()).stack([red, green, blue], axis=-1)
 
 
-def fuse_chroma(chroma_a: jax.Array, chroma_b: jax.Array) -> jax.Array:
+def fuse_chroma(chroma_a: Array, chroma_b: Array) -> Array:
     """One chroma plane (Cb or Cr) from two, each weighted by its distance from neutral (MUFusion's rule).
 
     In levels: C = (C1·|C1 − 128| + C2·|C2 − 128|) / (|C1 − 128| + |C2 − 128|), and 128 where both are neutral.
     Symmetric in its arguments; equal planes come back unchanged.
     """
-    weight_a = jnp.abs(chroma_a - NEUTRAL)
-    weight_b = jnp.abs(chroma_b - NEUTRAL)
+    xp = chroma_a.__array_namespace__()
+    weight_a = xp.abs(chroma_a - NEUTRAL)
+    weight_b = xp.abs(chroma_b - NEUTRAL)
     total = weight_a + weight_b
     neutral = total == 0
     # Averages the offsets from neutral instead of the values: the same number, but exact where both planes are equal.
     offset = (chroma_a - NEUTRAL) * weight_a + (chroma_b - NEUTRAL) * weight_b
-    return jnp.where(neutral, NEUTRAL, NEUTRAL + offset / jnp.where(neutral, 1.0, total))
+    return xp.where(neutral, NEUTRAL, NEUTRAL + offset / xp.where(neutral, 1.0, total))
 
 
 # 8-bit gray levels, NumPy.

@@ -8,6 +8,7 @@ DOI 10.1016/S1566-2535(01)00038-0.
 import jax
 import jax.numpy as jnp
 
+from edmf_jax.core.differences import squared_differences
 from edmf_jax.core.filters import box_filter, laplacian
 
 
@@ -20,18 +21,6 @@ def spatial_frequency(x: jax.Array) -> jax.Array:
     row = jnp.mean(jnp.square(jnp.diff(x, axis=-1)), axis=(-2, -1))
     column = jnp.mean(jnp.square(jnp.diff(x, axis=-2)), axis=(-2, -1))
     return jnp.sqrt(row + column)
-
-
-def squared_differences(x, xp):
-    """Sum of the squared backward differences along rows and columns: `[..., H, W]` → `[..., H, W]`.
-
-    The first column has no difference along rows and the first row none along columns; 0 is taken for these.
-    `xp` is the array module, `numpy` or `jax.numpy`.
-    """
-    row = xp.square(x[..., :, 1:] - x[..., :, :-1])
-    column = xp.square(x[..., 1:, :] - x[..., :-1, :])
-    no_batch = [(0, 0)] * (x.ndim - 2)
-    return xp.pad(row, [*no_batch, (0, 0), (1, 0)]) + xp.pad(column, [*no_batch, (1, 0), (0, 0)])
 
 
 def local_spatial_frequency(x: jax.Array, window_px: int = 19) -> jax.Array:

@@ -10,88 +10,71 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from edmf_jax.core.filters import reflect_pad
+from edmf_jax.core.limits import MIN_SIDE_PX
+from edmf_jax.core.upsampling import upsample2, upsample2_padded
 
-MIN_SIDE_PX = 16
 CPU_CHANNEL_GROUP = 32
 """Input channels of one convolution on the CPU.
 
 XLA's CPU backend runs a convolution of more input channels on a slow path; a sum of convolutions over groups of
 channels is several times faster there.  On other backends one convolution over all channels is faster.
 """
-_CUBIC_A = -0.75  # PyTorch's, which MUFusion's weights need
+PRECISIONS = ("default", "high", "highest")
+"""How exactly the products of float32 convolutions are computed, as `jax.lax.Precision` names it.
+
+"default" is TF32 on GPUs (10 bits of mantissa), bfloat16 on TPUs (7 bits) and float32 on CPUs.
+"""
+_EACH_PART = 1 << 30  # as a channel group: one convolution for each part
 
 
-def _cubic_weights(phase: float) -> np.ndarray:
-    """Four taps of the cubic convolution kernel (a = −0.75) for a position `phase` samples after the second tap."""
-    d = np.abs(phase - np.array([-1.0, 0.0, 1.0, 2.0]))
-    near = (_CUBIC_A + 2) * d**3 - (_CUBIC_A + 3) * d**2 + 1
-    far = _CUBIC_A * (d**3 - 5 * d**2 + 8 * d - 4)
-    return np.where(d <= 1, near, far)
-
-
-def upsample2(x: jax.Array) -> jax.Array:
-    """Bicubic upsampling ×2 of `[B, H, W, C]`: a = −0.75, half-pixel centers, clamped edges (PyTorch's "bicubic").
-
-    `jax.image.resize` differs: it has a = −0.5 and renormalizes the weights at the edges.
-    """
-    for axis in (1, 2):
-        size = x.shape[axis]
-        pads = [(2, 2) if a == axis else (0, 0) for a in range(x.ndim)]
-        padded = jnp.pad(x, pads, mode="edge")
-        # Output 2i is at source position i − ¼, which is ¾ after sample i−1; output 2i+1 is at i + ¼.
-        phases = []
-        for start, phase in ((0, 0.75), (1, 0.25)):
-            taps = [float(w) * jax.lax.slice_in_dim(padded, start + t, start + t + size, axis=axis)
-                    for t, w in enumerate(_cubic_weights(phase))]
-            phases.append(sum(taps[1:], taps[0]))
-        shape = list(x.shape)
-        shape[axis] = 2 * size
-        x = jnp.stack(phases, axis + 1).reshape(shape)
-    return x
-
-
-def _convolve(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+def _convolve(x: jax.Array, kernel: jax.Array, stride: int, precision: str) -> jax.Array:
+    # None: the default can still be raised from outside, by jax.default_matmul_precision.
     return jax.lax.conv_general_dilated(
-        x, kernel, (stride, stride), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        x, kernel, (stride, stride), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        precision=None if precision == "default" else precision)
 
 
-def _convolve_parts(parts: Sequence[jax.Array], kernel: jax.Array, stride: int, group: int) -> jax.Array:
+def _convolve_parts(parts: Sequence[jax.Array], kernel: jax.Array, stride: int, group: int, precision: str
+                    ) -> jax.Array:
     """Convolution of the concatenation of `parts` along channels.
 
     With a `group` > 0 it is a sum of convolutions over at most `group` channels each, and the concatenation is never
     built; with 0 it is one convolution.
     """
     if not group:
-        return _convolve(parts[0] if len(parts) == 1 else jnp.concatenate(parts, -1), kernel, stride)
+        return _convolve(parts[0] if len(parts) == 1 else jnp.concatenate(parts, -1), kernel, stride, precision)
     total, start = None, 0
     for part in parts:
         for first in range(0, part.shape[-1], group):
             piece = part[..., first : first + group]
-            term = _convolve(piece, kernel[:, :, start : start + piece.shape[-1]], stride)
+            term = _convolve(piece, kernel[:, :, start : start + piece.shape[-1]], stride, precision)
             total = term if total is None else total + term
             start += piece.shape[-1]
     return total
 
 
 class Conv(nn.Module):
-    """3×3 convolution with bias over `parts` `[B, H, W, C_i]` (concatenated along channels), reflected border."""
+    """3×3 convolution with bias over `parts` `[B, H, W, C_i]` (concatenated along channels), reflected border.
+
+    After `parts` may come others, `padded` `[B, H + 2, W + 2, C_i]`, that have their border already.
+    """
 
     features: int
     stride: int = 1
     dtype: jnp.dtype = jnp.float32
     channel_group: int = 0
+    precision: str = "default"
 
     @nn.compact
-    def __call__(self, *parts: jax.Array) -> jax.Array:
-        channels = sum(p.shape[-1] for p in parts)
+    def __call__(self, *parts: jax.Array, padded: Sequence[jax.Array] = ()) -> jax.Array:
+        channels = sum(p.shape[-1] for p in (*parts, *padded))
         # He initialization: every layer but the last is followed by a ReLU.
         kernel = self.param("kernel", nn.initializers.he_normal(), (3, 3, channels, self.features))
         bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
-        padded = [reflect_pad(p.astype(self.dtype), 1, axes=(1, 2)) for p in parts]
-        out = _convolve_parts(padded, kernel.astype(self.dtype), self.stride, self.channel_group)
+        padded = [*(reflect_pad(p.astype(self.dtype), 1, axes=(1, 2)) for p in parts), *padded]
+        out = _convolve_parts(padded, kernel.astype(self.dtype), self.stride, self.channel_group, self.precision)
         return out + bias.astype(self.dtype)[None, None, None, :]
 
 
@@ -102,22 +85,28 @@ class FusionNet(nn.Module):
       width: channels of the layers at full resolution; those at half resolution have twice as many.  16 is the
         paper's network, 32 is MUFusion's.
       dtype: computation dtype of the convolutions; parameters and output stay float32.
-      channel_group: most input channels of one convolution, see `CPU_CHANNEL_GROUP`; 0: no limit.
+      platform: "cpu", "gpu" or "tpu", for which it is written; the numbers are the same but for rounding.
+      precision: of the convolutions' products, one of `PRECISIONS`.
     """
 
     width: int = 16
     dtype: jnp.dtype = jnp.float32
-    channel_group: int = 0
+    platform: str = "cpu"
+    precision: str = "default"
 
     def setup(self):
-        def conv(features, stride=1):
-            return Conv(features, stride, self.dtype, self.channel_group)
+        group = CPU_CHANNEL_GROUP if self.platform == "cpu" else 0
+        # A GPU's memory limits it: at full resolution, concatenated inputs cost more than adding parts up.
+        large = _EACH_PART if self.platform == "gpu" else group
+
+        def conv(features, stride=1, group=group):
+            return Conv(features, stride, self.dtype, group, self.precision)
 
         outer, inner = self.width, 2 * self.width
-        self.conv1, self.conv2, self.conv3 = conv(outer), conv(outer), conv(inner, 2)
+        self.conv1, self.conv2, self.conv3 = conv(outer), conv(outer), conv(inner, 2, large)
         self.conv4, self.conv5, self.conv6 = conv(inner), conv(inner), conv(inner)
         self.conv66, self.conv55, self.conv44 = conv(inner), conv(inner), conv(inner)
-        self.conv33, self.conv22, self.conv11 = conv(inner), conv(outer), conv(1)
+        self.conv33, self.conv22, self.conv11 = conv(inner), conv(outer, 1, large), conv(1, 1, large)
 
     def encode(self, sources: jax.Array) -> tuple[jax.Array, ...]:
         """Feature maps conv1…conv6 of sources `[B, H, W, 2]`; from conv3 on at half size, rounded up."""
@@ -137,31 +126,36 @@ class FusionNet(nn.Module):
         d4 = nn.relu(self.conv44(g4, d5))
         d3 = nn.relu(self.conv33(g3, d4))
         # The stride rounded an odd side up: the surplus row or column is cut off.
-        up = upsample2(d3)[:, : g2.shape[1], : g2.shape[2]]
-        d2 = nn.relu(self.conv22(g2, up))
+        if self.platform == "gpu":
+            d2 = nn.relu(self.conv22(g2, padded=[upsample2_padded(d3, g2.shape[1:3])]))
+        else:
+            d2 = nn.relu(self.conv22(g2, upsample2(d3)[:, : g2.shape[1], : g2.shape[2]]))
         return jnp.tanh(self.conv11(g1, d2).astype(jnp.promote_types(jnp.float32, self.dtype)))[..., 0]
 
     def __call__(self, sources: jax.Array) -> jax.Array:
         return self.decode(self.encode(sources))
 
 
-def make_model(width: int, dtype: str = "float32", platform: str | None = None) -> FusionNet:
+def make_model(width: int, dtype: str = "float32", platform: str | None = None, precision: str = "default"
+               ) -> FusionNet:
     """The network of `width` channels.
 
     Args:
       width: channels at full resolution, at least 1.
       dtype: in which convolutions are computed: "float32", "bfloat16" or "float64".
-      platform: "cpu", "gpu" or "tpu", for which convolutions are written; None: the default backend.
+      platform: "cpu", "gpu" or "tpu", for which the network is written; None: the default backend.
+      precision: one of `PRECISIONS`.
 
     Raises:
-      ValueError: `width` is not positive, or another `dtype`.
+      ValueError: `width` is not positive, or another `dtype` or `precision`.
     """
     if dtype not in ("float32", "bfloat16", "float64"):
         raise ValueError(f'model.dtype must be "float32", "bfloat16" or "float64", got {dtype!r}')
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
     if width < 1:
         raise ValueError(f"model.width must be at least 1, got {width}")
-    group = CPU_CHANNEL_GROUP if (platform or jax.default_backend()) == "cpu" else 0
-    return FusionNet(width, jnp.dtype(dtype), group)
+    return FusionNet(width, jnp.dtype(dtype), platform or jax.default_backend(), precision)
 
 
 def init_params(model: FusionNet, key: jax.Array) -> dict:

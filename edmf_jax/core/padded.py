@@ -27,6 +27,8 @@ def fuse_padded(model: FusionNet, params: dict, luma_a: jax.Array, luma_b: jax.A
       height, width: the true size [px], from `MIN_SIDE_PX` to `MARGIN_PX` less than the planes'.
     """
     padded_height = luma_a.shape[-2]
+    if model.platform == "gpu":  # whose upsampling pads the array's border, not the picture's
+        model = model.clone(platform="tpu")
 
     def true_size(x: jax.Array) -> tuple[jax.Array, jax.Array]:
         return (height, width) if x.shape[1] == padded_height else ((height + 1) // 2, (width + 1) // 2)

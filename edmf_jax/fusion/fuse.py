@@ -5,7 +5,7 @@ exposure and fused tile by tile.
 
 Preset "paper" is the published method for two registered shots (docs/paper.md, Color): the network fuses the two Y
 planes, chroma is fused by its distance from neutral, and the result has the size and dtype of the sources.  The
-network runs in pieces of at most 1036 px a side (`fusion.tiling`), which give what one run on the whole picture gives
+network runs in pieces of at most 524 px a side (`fusion.tiling`), which give what one run on the whole picture gives
 up to float rounding.  On a CPU a piece takes 1.3 GB with the paper's network (`model.width` 16) and 2.2 GB with
 MUFusion's (32), however large the picture is; the rest takes about 20 bytes a pixel.  Pieces are padded to a few
 shapes, each of which is compiled once, in seconds.
@@ -18,16 +18,15 @@ import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
-from edmf_jax.errors import MissingFileError, UserError
 from edmf_jax.fusion import stack
 from edmf_jax.fusion.alignment_file import alignment_json, known_alignment
 from edmf_jax.fusion.pixels import stretch
 from edmf_jax.fusion.published import fuse_as_published
 from edmf_jax.fusion.record import FusionRecord
+from edmf_jax.fusion.retouching import Retouching
+from edmf_jax.fusion.settings import make_options, needs_network, resolve_weights
 from edmf_jax.fusion.shot_files import ShotFiles, reader, reference_first, reference_number
 from edmf_jax.fusion.stack.alignment import log_left_out
 from edmf_jax.fusion.stack.shots import Masked, as_masked, find_white, read_masked
@@ -38,19 +37,17 @@ from edmf_jax.io.outputs import check_outputs, percent_missing, with_alpha
 from edmf_jax.io.palette_png import write_map
 from edmf_jax.io.photographs import Page, inspect_all
 from edmf_jax.io.shot_list import Log, expand_shots
-from edmf_jax.weights.store import HOW_TO_GET_WEIGHTS, Weights, load_pretrained, load_weights
+from edmf_jax.weights.store import Weights
 
-PRESETS = ("photo", "paper")
 PageMaker = Callable[..., bytes]
-SHIPPED = "edmf"  # the weights that are used where none are named
 
 
 def fuse(images: Sequence[np.ndarray | str | os.PathLike | Page],
          weights: Weights | str | os.PathLike | None = None, preset: str = "photo", *,
          align: str | None = None, model: str | None = None, exposure: str | None = None,
          crop: bool | None = None, pixels: str | None = None, on_bad_shot: str | None = None,
-         reference: int | str | None = None, progress: Callable[[str, float], None] | None = None,
-         log: Log | None = None) -> np.ndarray:
+         hot_pixels: str | None = None, tie: str | None = None, reference: int | str | None = None,
+         progress: Callable[[str, float], None] | None = None, log: Log | None = None) -> np.ndarray:
     """Fuses photographs of one scene, focused at different depths.
 
     Args:
@@ -61,8 +58,8 @@ def fuse(images: Sequence[np.ndarray | str | os.PathLike | Page],
       weights: `Weights`, or a folder or name for `load_weights`; None: if a network is used, the weights that ship
         with the package.  Pass `Weights` to read them once for many pictures.
       preset: "photo", or "paper": the published method for two registered pictures.
-      align, model, exposure, crop, pixels, on_bad_shot: preset "photo" only, see `stack.PhotoOptions`; None: its
-        default, except that `pixels` is "network" if weights are given.
+      align, model, exposure, crop, pixels, on_bad_shot, hot_pixels, tie: preset "photo" only, see
+        `stack.PhotoOptions`; None: its default, except that `pixels` is "network" if weights are given.
       reference: whose frame, brightness and dtype the result has: a number, from 1 on, or the name of a file; None: the
         first.
       progress: preset "photo" only: called with a few words and the share of the work that is done, in [0, 1].
@@ -83,7 +80,7 @@ def fuse(images: Sequence[np.ndarray | str | os.PathLike | Page],
     lines: list[str] = []
     images = expand_shots(images, log or lines.append)
     options = make_options(preset, len(images), weights, align=align, model=model, exposure=exposure, crop=crop,
-                       pixels=pixels, on_bad_shot=on_bad_shot)
+                           pixels=pixels, on_bad_shot=on_bad_shot, hot_pixels=hot_pixels, tie=tie)
     order = reference_first(len(images), reference_number(reference, images))
     names = [str(images[number]) if _is_path(images[number]) else f"images[{number}]" for number in order]
     images = [images[number] for number in order]
@@ -95,7 +92,7 @@ def fuse(images: Sequence[np.ndarray | str | os.PathLike | Page],
     else:
         tell = log or lines.append
         result = stack.fuse_photos(shots, names, weights=weights, options=options, progress=progress, warn=tell,
-                                   left_out=log_left_out(tell))
+                                   left_out=log_left_out(tell), order=order)
         fused, covered = result.image, result.covered
     if covered is not None:
         (log or lines.append)(f"{percent_missing(covered)} of the result is transparent in all files; it is 0 there")
@@ -111,12 +108,14 @@ def _is_path(image) -> bool:
 def fuse_files(paths: Sequence[str | os.PathLike | Page], out: str | os.PathLike, *,
                weights: Weights | str | os.PathLike | None = None, preset: str = "photo", align: str | None = None,
                model: str | None = None, exposure: str | None = None, crop: bool | None = None,
-               pixels: str | None = None, on_bad_shot: str | None = None, reference: int | str | None = None,
+               pixels: str | None = None, on_bad_shot: str | None = None, hot_pixels: str | None = None,
+               tie: str | None = None, reference: int | str | None = None, dark: str | os.PathLike | None = None,
                force: bool = False, use_alignment: str | os.PathLike | None = None,
                save_alignment: str | os.PathLike | None = None, left_out: Callable[[str, str], None] | None = None,
-               save_map: str | os.PathLike | None = None, report: str | os.PathLike | None = None,
-               make_page: PageMaker | None = None, progress: Callable[[str, float], None] | None = None,
-               log: Log = lambda line: None) -> np.ndarray:
+               save_map: str | os.PathLike | None = None, save_depth: str | os.PathLike | None = None,
+               layers: str | os.PathLike | None = None, use_masks: str | os.PathLike | None = None,
+               report: str | os.PathLike | None = None, make_page: PageMaker | None = None,
+               progress: Callable[[str, float], None] | None = None, log: Log = lambda line: None) -> np.ndarray:
     """`fuse` from files to a file (see `read_shot_with_mask`, `write_image`); returns what was written.
 
     Transparent pixels are pixels that a shot does not have.  Where no shot has any the result is transparent too
@@ -128,13 +127,16 @@ def fuse_files(paths: Sequence[str | os.PathLike | Page], out: str | os.PathLike
 
     Args:
       paths, out: the sources (see `io.shot_list.expand_shots`), and the file to write.
-      weights, preset, align, model, exposure, crop, pixels, on_bad_shot, reference, progress: see `fuse`.
-      force: overwrite `out`, `save_map`, `save_alignment` and `report`.
+      weights, preset, align, model, exposure, crop, pixels, on_bad_shot, hot_pixels, tie, reference, progress: see
+        `fuse`.
+      dark: a dark frame, whose hot pixels are replaced in all shots; see `ShotFiles.find`.
+      force: overwrite `out`, `save_map`, `save_depth`, `layers`, `save_alignment` and `report`.
       use_alignment: a file written by `save_alignment`; the shots lie as it says, and are not registered.
       save_alignment: a JSON file to write, with the map of every shot (see `alignment_file`).
       left_out: called with the name and the reason of each shot that is not used, before the long work; None: `log` is
         called with a line.
       save_map: preset "photo" only: a PNG to write with the number of the shot that each pixel comes from.
+      save_depth, layers, use_masks: preset "photo" only: see `retouching.Retouching.checked`.
       report: an HTML file to write, complete in itself, as `make_page` makes it.
       make_page: needed with `report`: makes the page's bytes from the record of the fusion and the shots, as
         `reports.fusion_page.make_page` does; called before anything is written.
@@ -146,12 +148,14 @@ def fuse_files(paths: Sequence[str | os.PathLike | Page], out: str | os.PathLike
       MissingFileError: a source, the weights or the folder of `out` do not exist.
     """
     began = time.monotonic()
-    given = ShotFiles.find(paths, reference, log)
+    given = ShotFiles.find(paths, reference, log, dark=dark)
     options = make_options(preset, len(given.paths), weights, align=align, model=model, exposure=exposure, crop=crop,
-                           pixels=pixels, on_bad_shot=on_bad_shot)
+                           pixels=pixels, on_bad_shot=on_bad_shot, hot_pixels=hot_pixels, tie=tie)
     if report is not None and make_page is None:
         raise ValueError("fuse_files: report needs make_page, for example reports.fusion_page.make_page")
     check_outputs(out, save_map, report, given.sources, preset, force, save_alignment)
+    retouching = Retouching.checked(given, options, force, (out, save_map, save_alignment, report),
+                                    save_depth=save_depth, layers=layers, use_masks=use_masks)
     known = known_alignment(use_alignment, given, preset, align=align, model=model)
     weights = resolve_weights(weights) if needs_network(options) else None
     metadata = inspect_all(given.paths, allow_duplicates=options is None or len(given.paths) > 2)
@@ -169,9 +173,10 @@ def fuse_files(paths: Sequence[str | os.PathLike | Page], out: str | os.PathLike
     if options is None:
         fused, covered = fuse_as_published([first, *(read() for read in shots[1:])], given.names, weights)
     else:
-        result = stack.fuse_photos(shots, given.names, weights=weights, options=options, known=known, warn=log,
-                                   progress=_part_of(progress, 0, 1 if report is None else 0.9), aligned=aligned,
-                                   left_out=left_out or log_left_out(log))
+        with retouching.hooks(first.image, metadata[0]) as hooks:
+            result = stack.fuse_photos(shots, given.names, weights=weights, options=options, known=known, warn=log,
+                                       progress=_part_of(progress, 0, 1 if report is None else 0.9), aligned=aligned,
+                                       left_out=left_out or log_left_out(log), order=given.order, **hooks)
         fused, covered, used = result.image, result.covered, result.used
     del first, shots
     names = [given.names[number] for number in used]
@@ -182,9 +187,11 @@ def fuse_files(paths: Sequence[str | os.PathLike | Page], out: str | os.PathLike
                               use_alignment and str(use_alignment))
         page = make_page(record, [functools.partial(_shown, given.readers[number], name, white)
                                   for number, name in zip(used, names)], progress=_part_of(progress, 0.9, 1))
+    depth = retouching.depth(result)
     fused = with_alpha(fused, covered, out, metadata[used[0]], log)
     if save_map is not None:
         write_map(save_map, result.sources, names)
+    retouching.write_depth(depth)
     if save_alignment is not None:
         replace_file(Path(save_alignment), alignment_text.encode())
     if report is not None:
@@ -203,54 +210,3 @@ def _part_of(progress: Callable[[str, float], None] | None, start: float, end: f
              ) -> Callable[[str, float], None] | None:
     """A callback for a part of the work: its [0, 1] is `start` to `end` of the whole."""
     return progress and (lambda what, share: progress(what, start + share * (end - start)))
-
-
-def make_options(preset: str, count: int, weights, **given) -> stack.PhotoOptions | None:
-    """`PhotoOptions` from the arguments that are not None; None for preset "paper".
-
-    Raises:
-      UserError: an unknown preset, an option that it does not have, weights that would not be used, or a wrong number
-        of pictures.
-    """
-    given = {name: value for name, value in given.items() if value is not None}
-    if preset not in PRESETS:
-        raise UserError(f"preset {preset!r} is unknown; use one of {', '.join(PRESETS)}")
-    if preset == "photo":
-        if count < 2:
-            raise UserError(f"two or more pictures are fused, got {count}")
-        if weights is not None and given.setdefault("pixels", "network") == "shots":
-            raise UserError('weights are given, but pixels="shots" uses no network; leave out one of them')
-        options = stack.PhotoOptions(**given)
-        options.check()
-        return options
-    if given:
-        name, value = next(iter(given.items()))
-        raise UserError(f'{name}={value!r} is for the preset "photo"; leave it out, or leave out the preset "paper"')
-    if count != 2:
-        raise UserError(f'the preset "paper" fuses two pictures, got {count}; the preset "photo" takes any number')
-    return None
-
-
-def needs_network(options: stack.PhotoOptions | None) -> bool:
-    """Whether a fusion with these options (None: preset "paper") needs weights."""
-    return options is None or options.pixels == "network"
-
-
-def resolve_weights(weights: Weights | str | os.PathLike | None) -> Weights:
-    """Loads weights given by folder or name; None: the shipped ones.
-
-    Raises:
-      UserError: none are given and none ship; they are float64 and JAX is not in its 64-bit mode.
-      MissingFileError: no such folder or name.
-    """
-    if weights is None:
-        try:
-            weights = load_pretrained(SHIPPED)
-        except MissingFileError as error:
-            raise UserError("weights: none given, and none ship with this version yet; "
-                            f"{HOW_TO_GET_WEIGHTS}") from error
-    if not isinstance(weights, Weights):
-        weights = load_weights(weights)
-    if weights.model.dtype == jnp.float64 and not jax.config.jax_enable_x64:
-        raise UserError(f'weights {weights.name}: model.dtype="float64" needs JAX\'s 64-bit mode; set JAX_ENABLE_X64=1')
-    return weights

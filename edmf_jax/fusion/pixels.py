@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import DTypeLike
 
-from edmf_jax.core.model import MIN_SIDE_PX
+from edmf_jax.core.limits import MIN_SIDE_PX
 from edmf_jax.errors import UserError
 
 _FULL_16 = 65535

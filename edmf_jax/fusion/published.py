@@ -6,9 +6,9 @@ The published method knows no missing pixels and takes 16 bits to be used in ful
 import numpy as np
 
 from edmf_jax.errors import UserError
+from edmf_jax.fusion.pieces import out_of_memory_as
 from edmf_jax.fusion.pixels import check_image, shrink_back, size_text, stretch
 from edmf_jax.fusion.stack.shots import Masked, find_white, read_masked
-from edmf_jax.fusion.tiling import fuse_pair, out_of_memory_as
 from edmf_jax.weights.store import Weights
 
 
@@ -22,6 +22,8 @@ def fuse_as_published(given: list[Masked], names: list[str], weights: Weights
     Raises:
       UserError: the images are not accepted, or differ in shape or dtype; too little memory.
     """
+    from edmf_jax.fusion.tiling import fuse_pair  # imports JAX, which preset "photo" needs not
+
     images = [shot.image for shot in given]
     for image, name in zip(images, names, strict=True):
         check_image(image, name)

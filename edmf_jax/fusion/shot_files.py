@@ -1,12 +1,16 @@
 """The shots of one fusion as files: what the user named, with the reference moved to the front."""
 
 import dataclasses
+import functools
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from edmf_jax.errors import UserError
+from edmf_jax.fusion.stack.sensor_repair import dark_frame_pixels, without_dark_frame_pixels
 from edmf_jax.fusion.stack.shots import Masked
 from edmf_jax.io.photographs import Page, read_shot_with_mask
 from edmf_jax.io.shot_list import Log, expand_shots, path_of
@@ -21,17 +25,29 @@ class ShotFiles:
     Attributes:
       paths: of the shots, the reference first, the others as the user gave them.
       order: for each of `paths` its number, from 0, as the user gave them.
+      dark: whose hot pixels are replaced in all shots; None: there is no dark frame.
     """
 
     paths: tuple[str | os.PathLike | Page, ...]
     order: tuple[int, ...]
+    dark: "DarkFrame | None" = None
 
     @classmethod
-    def find(cls, given: Sequence[str | os.PathLike | Page], reference: str | int | None, log: Log) -> "ShotFiles":
-        """The shots that the user means; see `io.shot_list.expand_shots` and `reference_number`."""
+    def find(cls, given: Sequence[str | os.PathLike | Page], reference: str | int | None, log: Log, *,
+             dark: str | os.PathLike | None = None) -> "ShotFiles":
+        """The shots that the user means; see `io.shot_list.expand_shots` and `reference_number`.
+
+        Args:
+          dark: a dark frame: a shot of the same camera and size with the cap on.  The pixels that stand out in it are
+            replaced in all shots, and `log` is called with a line that counts them.
+
+        Raises:
+          UserError: such shots are not there; `dark` is not dark.  Its size is compared when a shot is read.
+          MissingFileError: a shot or `dark` does not exist.
+        """
         paths = expand_shots(given, log)
         order = reference_first(len(paths), reference_number(reference, paths))
-        return cls(tuple(paths[number] for number in order), order)
+        return cls(tuple(paths[number] for number in order), order, None if dark is None else DarkFrame.read(dark, log))
 
     @property
     def as_given(self) -> list[str | os.PathLike | Page]:
@@ -56,7 +72,30 @@ class ShotFiles:
     @property
     def readers(self) -> list[Callable[[], Masked]]:
         """Functions that read the shots."""
-        return [reader(path) for path in self.paths]
+        readers = [reader(path) for path in self.paths]
+        return readers if self.dark is None else [functools.partial(self.dark.clean, read, str(path))
+                                                  for read, path in zip(readers, self.paths)]
+
+
+@dataclasses.dataclass(frozen=True)
+class DarkFrame:
+    """The hot pixels of a dark frame: its name, height and width, and their flat indices, int64 `[N]`."""
+
+    name: str
+    shape: tuple[int, int]
+    places: np.ndarray
+
+    @classmethod
+    def read(cls, path: str | os.PathLike, log: Log) -> "DarkFrame":
+        """Finds the hot pixels in a file; see `sensor_repair.dark_frame_pixels`."""
+        frame = read_shot_with_mask(path)[0]
+        places = dark_frame_pixels(frame, str(path))
+        log(f"{path}: {len(places)} hot pixels, replaced in all shots" if len(places) else f"{path}: no hot pixels")
+        return cls(str(path), frame.shape[:2], places)
+
+    def clean(self, read: Callable[[], Masked], name: str) -> Masked:
+        """Reads a shot without them; `name` is what messages call it."""
+        return without_dark_frame_pixels(read(), self.places, self.shape, name, self.name)
 
 
 def without_folders(text: str, paths: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ from edmf_jax.errors import UserError
 from edmf_jax.fusion import stack
 from edmf_jax.fusion.align import make_folder
 from edmf_jax.fusion.alignment_file import alignment_json, known_alignment
-from edmf_jax.fusion.fuse import make_options, needs_network, resolve_weights
+from edmf_jax.fusion.settings import make_options, needs_network, resolve_weights
 from edmf_jax.fusion.shot_files import ShotFiles
 from edmf_jax.fusion.stack.alignment import Alignment, log_left_out
 from edmf_jax.fusion.stack.sketches import Sketch
@@ -54,7 +54,7 @@ def slab_ranges(count: int, size: int, overlap: int) -> list[range]:
 
 def fuse_slabs(paths: Sequence[str | os.PathLike | Page], folder: str | os.PathLike, size: int, overlap: int, *,
                weights: Weights | str | os.PathLike | None = None, suffix: str | None = None,
-               reference: int | str | None = None, force: bool = False,
+               reference: int | str | None = None, dark: str | os.PathLike | None = None, force: bool = False,
                use_alignment: str | os.PathLike | None = None, save_alignment: str | os.PathLike | None = None,
                left_out: Callable[[str, str], None] | None = None,
                progress: Callable[[str, float], None] | None = None, log: Log = lambda line: None,
@@ -70,8 +70,9 @@ def fuse_slabs(paths: Sequence[str | os.PathLike | Page], folder: str | os.PathL
       suffix: the format of the files; None: that of the reference, or TIFF if that can't be written.
       reference: the shot whose frame, brightness and metadata all slabs have, see `fuse.fuse`.
       force: make files again that exist.
-      weights, use_alignment, save_alignment, left_out, progress, log: as for `fuse.fuse_files`.
-      options: `align`, `model`, `exposure`, `pixels` and `on_bad_shot` of `stack.PhotoOptions`; None: the default.
+      weights, dark, use_alignment, save_alignment, left_out, progress, log: as for `fuse.fuse_files`.
+      options: `align`, `model`, `exposure`, `pixels`, `on_bad_shot`, `hot_pixels` and `tie` of `stack.PhotoOptions`;
+        None: the default.
 
     Yields:
       Each slab after it is written, then those that existed.
@@ -81,7 +82,7 @@ def fuse_slabs(paths: Sequence[str | os.PathLike | Page], folder: str | os.PathL
       MissingFileError: a shot, or the parent of `folder`, does not exist.
     """
     slab_ranges(2, size, overlap)
-    given = ShotFiles.find(paths, reference, log)
+    given = ShotFiles.find(paths, reference, log, dark=dark)
     photo = make_options("photo", len(given.paths), weights, **options)
     known = known_alignment(use_alignment, given, align=options.get("align"), model=options.get("model"))
     if save_alignment is not None:
@@ -105,7 +106,7 @@ def fuse_slabs(paths: Sequence[str | os.PathLike | Page], folder: str | os.PathL
     for result in stack.fuse_parts(
             [first, *given.readers[1:]], lambda used: [shots for slab, shots in slabs if not slab.existed],
             given.names, part_count=-(-len(given.paths) // (size - overlap)), weights=weights, options=photo,
-            known=known, progress=progress, warn=log, aligned=aligned,
+            known=known, progress=progress, warn=log, aligned=aligned, order=given.order,
             left_out=left_out or log_left_out(log)):
         slab, of_reference = next(new), metadata[result.reference]
         write_image(slab.path, with_alpha(result.image, result.covered, slab.path, of_reference, log), of_reference)

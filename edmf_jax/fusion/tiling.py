@@ -3,14 +3,13 @@
 There are two tilings:
 
 - `whole` gives the network's output for the whole picture, up to float rounding.  Pictures are padded to one of a
-  few shapes (`core.buckets`) and cut into pieces above 1036 px a side.  Neither changes the result: the
+  few shapes (`core.buckets`) and cut into pieces above 524 px a side.  Neither changes the result: the
   network ignores the padding (`core.padded`), and every piece overlaps its neighbors by the network's receptive field.
 - `mufusion` is the protocol of MUFusion's authors, and so that of the MUFusion row of the paper's Table 2: tiles of
   128 px at every 124 px from the top left, plus one more row and column of tiles flush with the bottom and right edge,
   each through the network alone.  Overlapping tiles are averaged; a tile that occurs twice counts twice.
 """
 
-import contextlib
 import functools
 from collections.abc import Iterator
 
@@ -20,17 +19,18 @@ import numpy as np
 
 from edmf_jax.core.buckets import bucket_size
 from edmf_jax.core.color import fuse_chroma, luma, rgb_to_ycbcr, ycbcr_to_rgb
-from edmf_jax.core.model import MIN_SIDE_PX, FusionNet, fuse_luma
+from edmf_jax.core.limits import MIN_SIDE_PX
+from edmf_jax.core.model import FusionNet, fuse_luma
 from edmf_jax.core.padded import MARGIN_PX, fuse_padded
 from edmf_jax.errors import UserError
+from edmf_jax.fusion import engine
+from edmf_jax.fusion.pieces import out_of_memory_as, pieces, within
 from edmf_jax.fusion.pixels import from_unit, full_scale, size_text, to_unit
 
 TILINGS = ("whole", "mufusion")
 TILE_PX, STRIDE_PX = 128, 124
 TILES_AT_ONCE = 8  # any other number means another compile; on two cores no number is faster
-# An output pixel depends on 23 px around it, and one more by the alignment to half size: 24, even.
-HALO_PX = 24
-LARGEST_PX = 1036  # with the margin, 1040 px: a shape of `core.buckets`; 2 GB with MUFusion's network
+LARGEST_PX = 524  # with the margin, 528 px: a shape of `core.buckets`; one compile serves all larger pictures
 _STRIP_PX = 512  # color is computed in strips of so many rows, which bounds its memory
 
 _fuse_padded = jax.jit(fuse_padded, static_argnums=0)
@@ -74,17 +74,6 @@ def compute_dtype(model: FusionNet) -> np.dtype:
     return np.dtype(jnp.promote_types(jnp.float32, model.dtype))
 
 
-@contextlib.contextmanager
-def out_of_memory_as(message: str) -> Iterator[None]:
-    """Raises a `UserError` of this one line where XLA runs out of memory."""
-    try:
-        yield
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        raise UserError(message) from error
-
-
 def fuse_whole(model: FusionNet, params: dict, a: np.ndarray, b: np.ndarray,
                largest_px: int | None = None) -> np.ndarray:
     """The network on planes `[H, W]` in [0, 1] as a whole: `[H, W]`, not clipped.
@@ -112,6 +101,9 @@ def fuse_piece(model: FusionNet, params: dict, a: np.ndarray, b: np.ndarray, sha
 
     Every fusion of a whole picture comes down to this function; pieces of one padded shape share its compile.
     """
+    session = engine.onnx_session(model, params)
+    if session is not None:
+        return engine.run(session, a[None], b[None])[0]  # needs no compile, and so no padding
     padded = np.zeros((2, 1, *shape), compute_dtype(model))
     padded[:, 0, : a.shape[0], : a.shape[1]] = a, b
     # By default a GPU or TPU multiplies float32 numbers at less than float32 precision.
@@ -128,9 +120,11 @@ def fuse_mufusion(model: FusionNet, params: dict, a: np.ndarray, b: np.ndarray) 
     tiles = np.zeros((2, -(-len(windows) // TILES_AT_ONCE) * TILES_AT_ONCE, TILE_PX, TILE_PX), dtype)
     for i, window in enumerate(windows):
         tiles[:, i] = a[window], b[window]
+    session = engine.onnx_session(model, params)
+    run_tiles = functools.partial(_fuse_tiles, model, params) if session is None else functools.partial(
+        engine.run, session)
     with jax.default_matmul_precision("highest"):
-        batches = [_fuse_tiles(model, params, *tiles[:, i : i + TILES_AT_ONCE])
-                   for i in range(0, tiles.shape[1], TILES_AT_ONCE)]
+        batches = [run_tiles(*tiles[:, i : i + TILES_AT_ONCE]) for i in range(0, tiles.shape[1], TILES_AT_ONCE)]
     total, count = np.zeros(a.shape), np.zeros(a.shape)
     for window, tile in zip(windows, (tile for batch in batches for tile in np.asarray(batch))):
         total[window] += tile
@@ -141,25 +135,6 @@ def fuse_mufusion(model: FusionNet, params: dict, a: np.ndarray, b: np.ndarray) 
 def tile_starts(length: int) -> list[int]:
     """Where MUFusion's tiles begin along a side of `length` px; the one flush with the end comes last."""
     return [*range(0, length - TILE_PX + 1, STRIDE_PX), length - TILE_PX]
-
-
-def pieces(length: int, largest_px: int) -> Iterator[tuple[slice, slice]]:
-    """Cuts a side of `length` px into overlapping pieces; yields each piece and the part of it that is kept.
-
-    Pieces are at most `largest_px` long, which is even, and start at even pixels.  The kept parts cover the side once
-    and end `HALO_PX` or more inside their piece, except at the ends of the side.
-    """
-    step = largest_px - 2 * HALO_PX
-    starts = range(0, max(length - 2 * HALO_PX, 1), step)
-    for start in starts:
-        stop = min(start + largest_px, length)
-        first = start + HALO_PX if start else 0
-        yield slice(start, stop), slice(first, length if start == starts[-1] else stop - HALO_PX)
-
-
-def within(kept: slice, piece: slice) -> slice:
-    """`kept` counted from the start of `piece`."""
-    return slice(kept.start - piece.start, kept.stop - piece.start)
 
 
 def _strips(height: int) -> Iterator[slice]:

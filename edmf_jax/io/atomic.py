@@ -12,8 +12,7 @@ import shutil
 import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-
-import psutil
+from typing import BinaryIO
 
 from edmf_jax.errors import UserError
 
@@ -58,6 +57,8 @@ def _left_behind(target: Path, ending: str, any_host: bool = False) -> list[Path
         elif pid == str(os.getpid()):  # an earlier process of this number, or another thread of this one
             ended = f"{host}-{pid}-{token}" not in _own_marks
         else:
+            import psutil  # such files are rare, and the import takes 20 ms
+
             ended = pid.isdecimal() and not psutil.pid_exists(int(pid))
         if ended:
             with contextlib.suppress(FileNotFoundError):  # its owner has just renamed it
@@ -73,20 +74,35 @@ def replace_file(path: Path, data: bytes | memoryview) -> None:
     Raises:
       UserError: the file cannot be written; the old one, if any, is unchanged.
     """
+    with written_in_parts(path) as file, disk_errors(path):
+        file.write(data)
+
+
+@contextlib.contextmanager
+def written_in_parts(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to, which becomes the file `path` at the end, as by `replace_file`; if that fails, nothing does.
+
+    Raises:
+      UserError: it cannot be created, or cannot take its name; errors while writing are the caller's (`disk_errors`).
+    """
     target = Path(path).resolve()
     hidden = _hidden_name(target)
     temporary = hidden.with_name(f"{hidden.name}.tmp")
     with disk_errors(path):
         for old in _left_behind(target, "tmp"):
             old.unlink(missing_ok=True)
-        try:
-            with temporary.open("xb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+        file = temporary.open("xb")
+    try:
+        yield file
+        with disk_errors(path):
+            file.flush()
+            os.fsync(file.fileno())
+            file.close()
             os.replace(temporary, target)
-        finally:
-            temporary.unlink(missing_ok=True)
+    finally:
+        with contextlib.suppress(OSError):  # after a failed write closing fails too, and the first error is told
+            file.close()
+        temporary.unlink(missing_ok=True)
 
 
 def check_new(path: str | os.PathLike, sources: Sequence[str | os.PathLike] = (), force: bool = False) -> None:

@@ -6,7 +6,6 @@ import struct
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageCms
 
 from edmf_jax.errors import UserError
 
@@ -57,6 +56,8 @@ def same_profile(a: bytes, b: bytes) -> bool:
 
 @functools.lru_cache(maxsize=64)
 def _same_colors(a: bytes, b: bytes) -> bool:
+    from PIL import Image, ImageCms  # few shots differ in their profiles
+
     spaces = {profile_space(icc) for icc in (a, b) if icc}  # without a profile also gray is sRGB's
     if spaces not in ({"RGB"}, {"GRAY"}):
         return False

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from edmf_jax.core.color import to_gray
-from edmf_jax.core.focus import squared_differences
+from edmf_jax.core.differences import squared_differences
 from edmf_jax.methods.base import MaskFuser, MethodInfo
 
 INFO = MethodInfo(

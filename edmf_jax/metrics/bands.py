@@ -3,6 +3,8 @@
 The windowed moments of a megapixel picture are twenty planes of 4 MB. Fetching fresh memory for them costs more than
 the arithmetic, so sums are taken over bands of 128 rows: three to four times faster on a CPU. Bands that lie below the
 valid part are never computed.
+
+Other platforms get the whole planes at once, in one fused program: a loop of small kernels would leave a GPU idle.
 """
 
 from collections.abc import Callable
@@ -13,6 +15,12 @@ import jax.numpy as jnp
 from edmf_jax.core.valid_size import ValidSize, as_float, valid_mask
 
 BAND_ROWS = 128
+
+
+def in_bands() -> bool:
+    """Whether what is traced now is written for a CPU: JAX's default backend is one."""
+    return jax.default_backend() == "cpu"
+
 
 Planes = tuple[jax.Array, ...]
 
@@ -48,12 +56,16 @@ def band_totals(function: Callable, planes: Planes, valid_size: ValidSize, halo:
 def fold_bands(add: Callable, initial: jax.Array, planes: Planes, valid_size: ValidSize, halo: int = 0) -> jax.Array:
     """Accumulates a value over all bands of rows: `value = add(value, band, is_counted)`, starting from `initial`.
 
+    Where the platform is no CPU there is one band, the whole planes.
+
     Args:
       add: takes the value so far, the band's planes and `is_counted`. `is_counted(map)` is True for the samples of a
         map of this band that lie in the valid part and in no earlier band.
       initial: the value before the first band.
       planes, valid_size, halo: as in `band_totals`.
     """
+    if not in_bands():
+        return add(initial, planes, lambda x: valid_mask(x, valid_size))
     height = planes[0].shape[-2] - halo
     rows = _band_shapes(planes, halo)[0].shape[-2] - halo
 
@@ -73,7 +85,7 @@ def fold_bands(add: Callable, initial: jax.Array, planes: Planes, valid_size: Va
 
 def _band_shapes(planes: Planes, halo: int) -> tuple[jax.ShapeDtypeStruct, ...]:
     """The planes' shapes and dtypes within one band."""
-    rows = min(BAND_ROWS + halo, planes[0].shape[-2])
+    rows = min(BAND_ROWS + halo, planes[0].shape[-2]) if in_bands() else planes[0].shape[-2]
     return tuple(jax.ShapeDtypeStruct((*x.shape[:-2], rows, x.shape[-1]), x.dtype) for x in planes)
 
 
@@ -84,7 +96,11 @@ def cpu_fusion_barrier(function: Callable, *arrays: jax.Array):
     every tap of the next: 10 to 50 times the work. (XLA's own `optimization_barrier` is dropped there before fusion.)
     Fusion does not cross a conditional branch, so the call is wrapped in one. The predicate is always true (unless the
     first sample is the largest finite float, 3·10³⁸); the dead branch, which gives NaN, only blocks fusion.
+
+    Where the platform is no CPU it is a plain call: there a conditional would only stop the compiler.
     """
+    if not in_bands():
+        return function(*arrays)
     first = as_float(jax.tree.leaves(arrays)[0])
     always = first[(0,) * first.ndim] != jnp.finfo(first.dtype).max
     function = jax.jit(function, inline=True)

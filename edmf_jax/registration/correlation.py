@@ -1,5 +1,6 @@
 """Normalized cross-correlation of tiles: the shift at its peak, and how sharp the peak is."""
 
+import cv2
 import numpy as np
 
 NOISE_FLOOR = 0.004
@@ -31,19 +32,13 @@ def correlate(a: np.ndarray, b: np.ndarray, max_shift: int) -> tuple[np.ndarray,
       Shifts (x, y) `[T, 2]`, px; information matrices `[T, 2, 2]`, 1/px² (the inverse of the shift's covariance, up to
       one factor for all tiles); the correlation at the peak `[T]`, 0…1.
     """
-    import scipy.fft  # half a second that commands without registration need not wait; twice as fast as NumPy's
-
     size = a.shape[-1]
     weight = hann_window(size)
     root = np.sqrt(weight)
     centered = [(x - (x.reshape(len(x), -1) @ weight.ravel())[:, None, None]) * root for x in (a, b)]
     energies = [np.einsum("tij,tij->t", x, x) + NOISE_FLOOR**2 for x in centered]
-    first, second = (scipy.fft.rfft2(x) for x in centered)
-    spectrum = np.conj(first, out=first)
-    spectrum *= second
     lags = np.arange(-max_shift - 1, max_shift + 2) % size
-    # Only the rows of these lags are transformed along the second axis.
-    surface = scipy.fft.irfft(scipy.fft.ifft(spectrum, axis=1)[:, lags], n=size, axis=2)[:, :, lags]
+    surface = np.stack([_correlate_pair(*pair, lags) for pair in zip(*centered)])
     surface = surface / np.sqrt(energies[0] * energies[1])[:, None, None]
     inner = surface[:, 1:-1, 1:-1].reshape(len(a), -1)
     rows, columns = np.divmod(inner.argmax(1), 2 * max_shift + 1)
@@ -52,6 +47,16 @@ def correlate(a: np.ndarray, b: np.ndarray, max_shift: int) -> tuple[np.ndarray,
     offset, information, peaks = _fit_parabola(at_peak)
     shifts = np.stack([columns - max_shift, rows - max_shift], -1) + offset
     return shifts, information, peaks
+
+
+def _correlate_pair(a: np.ndarray, b: np.ndarray, lags: np.ndarray) -> np.ndarray:
+    """The circular correlation of two tiles `[S, S]` at `lags` in both directions, `[L, L]`.
+
+    OpenCV's transforms: as fast as SciPy's, of which `scipy.fft` alone takes a fifth of a second to import, and three
+    times as fast as NumPy's.
+    """
+    spectrum = cv2.mulSpectrums(cv2.dft(b), cv2.dft(a), 0, conjB=True)
+    return cv2.dft(spectrum, flags=cv2.DFT_INVERSE | cv2.DFT_SCALE | cv2.DFT_REAL_OUTPUT)[lags[:, None], lags]
 
 
 def _fit_parabola(sample) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -59,12 +59,14 @@ def spanning_forest(scores: np.ndarray, joined: Sequence[tuple[int, int]], tried
     i, j = i[free], j[free]
     if not len(i):
         return []
-    from scipy.sparse.csgraph import minimum_spanning_tree  # SciPy's import takes a fifth of a second; pairs need none
-
     # The best pair of each two parts; SciPy's trees are of least weight, and it takes 0 for no edge.
     best = {}
     for a, b in sorted(zip(i.tolist(), j.tolist()), key=lambda pair: (-scores[pair], pair)):
         best.setdefault((min(parts[a], parts[b]), max(parts[a], parts[b])), (a, b))
+    if len(best) == 1:
+        return list(best.values())
+    from scipy.sparse.csgraph import minimum_spanning_tree  # SciPy's import takes a fifth of a second; pairs need none
+
     rows, columns = np.array(list(best)).T
     ranks = np.arange(1.0, len(best) + 1)  # in the order of falling scores: a tree depends on their order alone
     tree = minimum_spanning_tree(_sparse(ranks, rows, columns, len(scores))).tocoo()
@@ -73,6 +75,10 @@ def spanning_forest(scores: np.ndarray, joined: Sequence[tuple[int, int]], tried
 
 def components(count: int, pairs: Sequence[tuple[int, int]]) -> np.ndarray:
     """The number of the connected part that each of `count` shots belongs to, `[count]`."""
+    if not len(pairs):
+        return np.arange(count)
+    if count == 2:
+        return np.zeros(2, int)
     from scipy.sparse.csgraph import connected_components
 
     return connected_components(_graph(count, pairs), directed=False)[1]
@@ -97,6 +103,8 @@ def closing_pairs(count: int, tree: Sequence[tuple[int, int]]) -> list[tuple[int
 
 def paths_from(root: int, count: int, tree: Sequence[tuple[int, int]]) -> dict[int, int]:
     """For each shot that the tree joins to `root`: the one before it on the way from there, nearest first."""
+    if count == 2:
+        return {1 - root: root} if len(tree) else {}
     from scipy.sparse.csgraph import breadth_first_order
 
     order, before = breadth_first_order(_graph(count, tree), root, directed=False)

@@ -8,6 +8,7 @@ import numpy as np
 from edmf_jax.registration import features, fitting, opencv_baselines, planes, swarm, tiles, transforms
 from edmf_jax.registration.blurs import BLURS, COARSE_BLURS, BlurCache, rescale_blurs
 from edmf_jax.registration.features import Keypoints
+from edmf_jax.registration.in_place import lie_in_place
 from edmf_jax.registration.opencv_baselines import NO_POINTS, PointPairs
 from edmf_jax.registration.verdict import METHODS, MODELS, Registration, RegistrationConfig, judge
 from edmf_jax.registration.views import Level, View
@@ -59,7 +60,8 @@ def register_views(reference: View, moving: View, *, model: str = "auto", method
     result = Registration(np.eye(3), method, model)
     for view, name in ((reference, "reference"), (moving, "picture to register")):
         if view.doubts:
-            return dataclasses.replace(result, doubts=f"the {name} {view.doubts}")
+            return _in_place_if_so(dataclasses.replace(result, doubts=f"the {name} {view.doubts}"), reference, moving,
+                                   config)
     matrix, inliers, matches = _map_from_keypoints(reference, moving, model, method, config)
     result = dataclasses.replace(result, matches=matches, inliers=len(inliers[0]))
     if len(inliers[0]):
@@ -75,11 +77,22 @@ def register_views(reference: View, moving: View, *, model: str = "auto", method
     if method == "pso-sift" and result.inliers < config.min_inliers:
         found.append(refine_views(reference, moving, _map_from_shift(reference, moving), result, config,
                                   refining=refining))
-    if not found:
+    best = max(found, key=lambda one: (one.confident, one.agreeing_tiles), default=None)
+    if best is None:
         doubt = "no map fits the matching points" if not matches else (
             "the matching points fit no map between two shots of a scene")
-        return dataclasses.replace(result, doubts=doubt)
-    return max(found, key=lambda one: (one.confident, one.agreeing_tiles))
+        best = dataclasses.replace(result, doubts=doubt)
+    return _in_place_if_so(best, reference, moving, config)
+
+
+def _in_place_if_so(found: Registration, reference: View, moving: View, config: RegistrationConfig) -> Registration:
+    """The identity instead of a map that nobody trusts, if the shots lie on each other already; or `found` itself."""
+    if (found.confident or found.method != "pso-sift" or not config.refine
+            or not lie_in_place(reference.color_copy, moving.color_copy)):
+        return found
+    return dataclasses.replace(found, matrix=np.eye(3), model="similarity", in_place=True, confident=True, doubts="",
+                               flow=None, overlap=1.0, deviation_px=config.max_deviation_px / 2, inliers=0,
+                               points=None, targets=None)
 
 
 def check_options(model: str, method: str) -> None:

@@ -82,6 +82,8 @@ class Registration:
       confident: whether all of this is within the configuration's limits.
       doubts: the reasons if not, for the user; empty if confident.
       flow: displacements on top of the matrix, where no single map is right; None: the map is all.
+      in_place: nothing was found to register by, and the identity is taken, because nothing speaks against it
+        (`in_place`); `deviation_px` is a guess then.
       neighbor: in a stack, the number of the shot that this one was registered to; None for a pair.
       points, targets: the inliers, (x, y) `[inliers, 2]` float64, px: in the reference, and in
         the moving picture; for display.  None for ECC, or if no map was found.
@@ -100,6 +102,7 @@ class Registration:
     confident: bool = False
     doubts: str = ""
     flow: Flow | None = None
+    in_place: bool = False
     neighbor: int | None = None
     points: np.ndarray | None = None
     targets: np.ndarray | None = None

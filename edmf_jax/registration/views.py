@@ -6,7 +6,7 @@ import functools
 import cv2
 import numpy as np
 
-from edmf_jax.registration import features, planes
+from edmf_jax.registration import features, in_place, planes
 from edmf_jax.registration.blurs import BlurCache
 from edmf_jax.registration.features import Keypoints
 from edmf_jax.registration.verdict import RegistrationConfig
@@ -40,6 +40,7 @@ class View:
       doubts: why it can't be registered to anything; empty if it can.
       match_plane: the luma that keypoints are found in, float32 `[h, w]` in [0, 1].
       match_scale: 3×3, from px of the whole picture to px of `match_plane`.
+      color_copy: for `in_place`.
     """
 
     def __init__(self, image: np.ndarray, config: RegistrationConfig = RegistrationConfig(),  # noqa: B008 (frozen)
@@ -55,6 +56,7 @@ class View:
           ValueError: an array that is no picture.
         """
         self.shape = planes.check_picture(image)
+        self.color_copy = in_place.color_copy(np.asarray(image))
         self._config = config
         plane, scale = self._reduce(image, config.refine_pixels if config.refine else config.coarse_pixels)
         self.match_plane, step = planes.reduce_plane(plane, planes.reduction_factor(plane.shape, config.match_pixels))

@@ -8,7 +8,7 @@ from edmf_jax.registration.flow import Flow
 
 
 def warp(image: np.ndarray, matrix: np.ndarray, shape: tuple[int, ...], *, flow: Flow | None = None, top: float = 0,
-         left: float = 0) -> tuple[np.ndarray, np.ndarray]:
+         left: float = 0, limits: tuple[float, float] | None = None) -> tuple[np.ndarray, np.ndarray]:
     """The picture resampled through a map, and the mask of its valid pixels.
 
     Interpolates by Lanczos over 8×8 px.  The result is clipped to the range of `image`, so that edges do not overshoot.
@@ -20,6 +20,7 @@ def warp(image: np.ndarray, matrix: np.ndarray, shape: tuple[int, ...], *, flow:
       flow: displacements on top of the matrix.
       top, left: the result is a part of a larger one, which `matrix` and `flow` map from: its row `top` and column
         `left` are the first.
+      limits: the least and the largest value of `image`, if they are known.
 
     Returns:
       The result `[*shape[:2], …]` in the dtype of `image` (float64 is computed in float32), 0 outside `image`; and the
@@ -44,8 +45,11 @@ def warp(image: np.ndarray, matrix: np.ndarray, shape: tuple[int, ...], *, flow:
     else:
         valid = np.logical_and.reduce([(p >= -1e-6) & (p <= size - 1 + 1e-6)
                                        for p, size in zip(positions, (image.shape[1], image.shape[0]))])
-    np.clip(result, source.min(), source.max(), out=result)
-    result[~valid] = 0
+    least, largest = (source.min(), source.max()) if limits is None else limits
+    if not np.issubdtype(source.dtype, np.integer) or (least, largest) != (0, np.iinfo(source.dtype).max):
+        np.clip(result, least, largest, out=result)
+    if not valid.all():
+        result[~valid] = 0
     return result.astype(image.dtype), valid
 
 
@@ -78,10 +82,20 @@ def _from_part(matrix: np.ndarray, corner: tuple[float, float]) -> np.ndarray:
 
 def valid_mask(matrix: np.ndarray, shape: tuple[int, int], source: tuple[int, ...]) -> np.ndarray:
     """bool `shape`: where `matrix` maps a pixel between the pixel centers of a picture of shape `source`."""
-    x, y = np.arange(shape[1])[None], np.arange(shape[0])[:, None]
-    w = matrix[2, 0] * x + matrix[2, 1] * y + matrix[2, 2]
-    inside = in_front = w * np.sign(matrix[2, 2]) > 1e-9  # behind the horizon nothing is mapped
+    # In each row these are the x from a first to a last one: every condition is linear, slope · x + offset ≥ 0.
+    matrix = matrix * np.sign(matrix[2, 2])
+    tolerance = 1e-6
+    conditions = [matrix[2] - [0, 0, 1e-9]]  # behind the horizon nothing is mapped
     for row, size in zip(matrix[:2], (source[1], source[0])):
-        position = (row[0] * x + row[1] * y + row[2]) / np.where(in_front, w, 1)
-        inside = inside & (position >= -1e-6) & (position <= size - 1 + 1e-6)
-    return inside
+        conditions += [row + tolerance * matrix[2], (size - 1 + tolerance) * matrix[2] - row]
+    y = np.arange(shape[0])
+    first, last = np.zeros(shape[0]), np.full(shape[0], shape[1] - 1.0)
+    for slope, per_row, constant in conditions:
+        offset = per_row * y + constant
+        if slope == 0:
+            first[offset < 0] = np.inf
+            continue
+        bound = -offset / slope
+        first, last = (np.maximum(first, bound), last) if slope > 0 else (first, np.minimum(last, bound))
+    x = np.arange(shape[1])
+    return (x >= first[:, None]) & (x <= last[:, None])

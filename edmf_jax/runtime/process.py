@@ -6,7 +6,8 @@ import os
 import platform
 import sys
 from collections.abc import Iterable
-from importlib import metadata
+
+from edmf_jax.errors import UserError
 
 # Option numbers of mallopt, from glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
@@ -44,11 +45,10 @@ def enable_compilation_cache() -> None:
     The environment variable JAX_COMPILATION_CACHE_DIR overrides the folder; set to an empty string, it turns the
     cache off.
     """
-    import jax
     import platformdirs
 
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        jax.config.update("jax_compilation_cache_dir", platformdirs.user_cache_dir("edmf-jax", appauthor=False))
+        _set_option("JAX_COMPILATION_CACHE_DIR", platformdirs.user_cache_dir("edmf-jax", appauthor=False))
 
 
 def use_cpu_only() -> None:
@@ -56,12 +56,46 @@ def use_cpu_only() -> None:
 
     For commands that run no network. Does nothing if the environment variable JAX_PLATFORMS names platforms.
     """
-    import jax
+    use_platform("cpu")
 
+
+def use_platform(name: str) -> None:
+    """Lets JAX see the devices of one platform only, for example "cpu" or "cuda".
+
+    Does nothing if the environment variable JAX_PLATFORMS names platforms.
+    """
     if not os.environ.get("JAX_PLATFORMS"):
-        jax.config.update("jax_platforms", "cpu")
+        _set_option("JAX_PLATFORMS", name)
+
+
+def use_device(name: str) -> None:
+    """Lets JAX compute on "cpu" or "gpu"; "auto": on a GPU if JAX finds one.
+
+    Raises:
+      UserError: "gpu", and JAX finds none.
+    """
+    if name == "cpu":
+        _set_option("JAX_PLATFORMS", "cpu")
+    if name == "gpu":
+        import jax
+
+        try:
+            jax.config.update("jax_default_device", jax.devices("gpu")[0])
+        except RuntimeError as error:
+            raise UserError(f"--device gpu: JAX finds no GPU here ({' '.join(str(error).split())[:120]}); install "
+                            '"edmf-jax[cuda]" on a machine that has one, or leave out --device') from error
+
+
+def _set_option(variable: str, value: str) -> None:
+    """Sets an option of JAX without importing it, which takes half a second that commands without JAX can save."""
+    if "jax" in sys.modules:
+        sys.modules["jax"].config.update(variable.lower(), value)
+    else:
+        os.environ[variable] = value
 
 
 def versions(packages: Iterable[str]) -> dict[str, str]:
     """The versions of Python and of the named installed packages."""
+    from importlib import metadata
+
     return {"python": platform.python_version(), **{name: metadata.version(name) for name in packages}}

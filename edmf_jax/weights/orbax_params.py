@@ -9,7 +9,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 
@@ -36,6 +35,8 @@ def save(path: Path, params: Mapping) -> None:
       OSError: there is no space for it.
     """
     # A disk that fills up inside orbax's threads ends in pages of tracebacks, so test for space first.
+    import jax
+
     probe = path.with_name("probe")
     probe.write_bytes(bytes(2 * sum(array.nbytes for array in jax.tree.leaves(params)) + 2**16))
     probe.unlink()

@@ -10,7 +10,6 @@ The weights that ship with the package are folders of the same form, `edmf_jax/p
 
 import dataclasses
 import hashlib
-import importlib.metadata
 import io
 import json
 import os
@@ -18,16 +17,17 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jax
 import numpy as np
 
-from edmf_jax.core.model import FusionNet, init_params, make_model
 from edmf_jax.errors import MissingFileError, UserError
 from edmf_jax.io.atomic import put_back, replaced_directory
 from edmf_jax.io.json_text import to_json
 from edmf_jax.weights import orbax_params
+
+if TYPE_CHECKING:  # JAX is imported where a network is needed: most fusions need none
+    from edmf_jax.core.model import FusionNet
 
 WEIGHTS_FORMATS = ("numpy", "orbax")
 FORMAT_VERSION = 1
@@ -56,8 +56,10 @@ class Weights:
     provenance: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
-    def model(self) -> FusionNet:
+    def model(self) -> "FusionNet":
         """The network that these parameters belong to."""
+        from edmf_jax.core.model import make_model
+
         return make_model(self.config["model"]["width"], self.config["model"]["dtype"])
 
 
@@ -98,6 +100,10 @@ def check_params(params: Mapping[str, Mapping[str, np.ndarray]], config: Mapping
       UserError: `config` describes no network; a name, shape or dtype differs from the network's; a value is NaN or
         infinite.
     """
+    import jax
+
+    from edmf_jax.core.model import init_params, make_model
+
     try:
         width, dtype = config["model"]["width"], config["model"]["dtype"]
         abstract = jax.eval_shape(lambda key: init_params(make_model(width, dtype), key), jax.random.key(0))
@@ -136,7 +142,7 @@ def save_weights(directory: str | os.PathLike, params: Mapping, config: Mapping,
     directory = Path(os.path.abspath(directory))
     if format not in WEIGHTS_FORMATS:
         raise UserError(f"format {format!r} is unknown; use one of {', '.join(WEIGHTS_FORMATS)}")
-    params = jax.tree.map(np.asarray, unflatten(flatten(params)))
+    params = unflatten({key: np.asarray(array) for key, array in flatten(params).items()})
     check_params(params, config, str(directory))
     check_target(directory, force)
     record = {"format_version": FORMAT_VERSION, "format": format, "version": _package_version(),
@@ -272,7 +278,9 @@ def _sha256(path: Path) -> str:
 
 
 def _package_version() -> str:
+    from importlib import metadata
+
     try:
-        return importlib.metadata.version("edmf-jax")
-    except importlib.metadata.PackageNotFoundError:  # running from a checkout that is not installed
+        return metadata.version("edmf-jax")
+    except metadata.PackageNotFoundError:  # running from a checkout that is not installed
         return "unknown"

@@ -61,6 +61,9 @@ def test_a_batch_of_pairs(stacks, tmp_path, capsys):
     (["a.png", "b.png", "-o", "out.png", "--format", "png"], "--format png is for a batch"),
     (["--stacks", "in", "-o", "out", "--save-map", "map.png"], "a batch writes no maps"),
     (["--stacks", "in", "-o", "out", "--save-alignment", "a.json"], "--save-alignment a.json: a batch writes no align"),
+    (["--stacks", "in", "-o", "out", "--layers", "l"], "--layers l: a batch writes no layers; fuse the shots"),
+    (["--stacks", "in", "-o", "out", "--use-masks", "m"], "--use-masks m: masks belong to one result"),
+    (["a.png", "b.png", "-o", "out", "--slab", "5:2", "--save-depth", "d.png"], "--slab writes no depth maps; leave"),
     (["--stacks", "in", "-o", "out", "--slab", "5:2"], "--slab 5:2 is for one stack; name its SHOTs"),
     (["a.png", "b.png", "-o", "out", "--slab", "5:2", "--report", "p.html"], "--slab writes no reports; leave it out"),
     (["a.png", "b.png", "-o", "out", "--slab", "5:2", "--crop"], "--crop: all slabs have the reference's frame"),
@@ -94,6 +97,12 @@ def test_pairs_and_stacks_exclude_each_other(capsys):
         with pytest.raises(SystemExit):
             run("fuse", "--pairs", "a", "b", name, "c", "-o", "out")
         assert f"argument {name}: not allowed with argument --pairs" in capsys.readouterr().err
+
+
+def test_near_and_far_first_exclude_each_other(capsys):
+    with pytest.raises(SystemExit):
+        run("fuse", "a", "b", "-o", "out.png", "--near-first", "--far-first")
+    assert "argument --far-first: not allowed with argument --near-first" in capsys.readouterr().err
 
 
 def test_align_writes_every_shot(stacks, tmp_path, capsys):
@@ -138,6 +147,7 @@ def test_choices_are_those_of_the_library():
     choices = photo_options._CHOICES
     assert set(options.ALIGN) == set(choices["align"]) and set(options.MODELS) == set(choices["model"])
     assert choices["exposure"] == fuse.EXPOSURES and choices["pixels"] == fuse.PIXELS
+    assert choices["hot_pixels"] == fuse.HOT_PIXELS and set(choices["tie"]) == {None, "near", "far"}
 
 
 @pytest.fixture

@@ -9,7 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from edmf_jax.core.model import MIN_SIDE_PX, _convolve_parts, fuse_luma, init_params, make_model, upsample2
+from edmf_jax.core.filters import reflect_pad
+from edmf_jax.core.model import MIN_SIDE_PX, _convolve_parts, fuse_luma, init_params, make_model
+from edmf_jax.core.upsampling import upsample2, upsample2_padded
 from tests.helpers.files import nest, shared_file
 
 run = jax.jit(fuse_luma, static_argnums=0)
@@ -128,13 +130,40 @@ def test_bfloat16_computes_near_float32(small):
     assert 0 < float(jnp.abs(half - run(*small, a, b)).max()) < 0.05
 
 
+@pytest.mark.parametrize("platform", ["gpu", "tpu"])
+def test_the_network_as_written_for_other_platforms_gives_the_same_output_and_gradients(small, platform):
+    """Odd sides, so that the upsampled map is cropped before its border is reflected."""
+    def output_and_gradients(model):
+        a, b = planes((1, *SIZE))
+
+        def loss(params):
+            output = fuse_luma(model, params, a, b)
+            return jnp.sum(output**2), output
+
+        run = jax.jit(jax.grad(loss, has_aux=True), compiler_options={"xla_backend_optimization_level": 0})
+        return run(small[1])
+
+    here, there = output_and_gradients(small[0]), output_and_gradients(make_model(4, platform=platform))
+    jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-5), here, there)
+
+
+@pytest.mark.parametrize("size", [(10, 12), (11, 13), (9, 8)])
+def test_padded_upsampling_is_the_plain_one_cropped_and_padded(size, rng):
+    x = jnp.asarray(rng.random((2, -(-size[0] // 2), -(-size[1] // 2), 3)), jnp.float32)
+    plain, plain_vjp = jax.vjp(lambda x: reflect_pad(upsample2(x)[:, : size[0], : size[1]], 1, axes=(1, 2)), x)
+    padded, padded_vjp = jax.vjp(lambda x: upsample2_padded(x, size), x)
+    np.testing.assert_allclose(padded, plain, atol=1e-6)
+    gradient = jnp.asarray(rng.random(plain.shape), jnp.float32)
+    np.testing.assert_allclose(padded_vjp(gradient)[0], plain_vjp(gradient)[0], atol=3e-6)
+
+
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("channels", [(2,), (16, 40), (32, 32, 32), (33,)])
 def test_convolution_by_channel_groups_is_the_plain_one(channels, stride):
     rng = np.random.default_rng(3)
     parts = [jnp.asarray(rng.standard_normal((1, 9, 11, c)).astype(np.float32)) for c in channels]
     kernel = jnp.asarray(rng.standard_normal((3, 3, sum(channels), 5)).astype(np.float32))
-    grouped, plain = (_convolve_parts(parts, kernel, stride, g) for g in (32, 0))
+    grouped, plain = (_convolve_parts(parts, kernel, stride, g, "default") for g in (32, 0))
     assert grouped.shape == plain.shape == (1, 7 // stride + stride - 1, 9 // stride + stride - 1, 5)
     np.testing.assert_allclose(grouped, plain, rtol=1e-5, atol=1e-4)
 
@@ -160,3 +189,8 @@ def test_sources_of_different_sizes_are_refused(small):
 def test_impossible_networks_are_refused(width, dtype, message):
     with pytest.raises(ValueError, match=message):
         make_model(width, dtype)
+
+
+def test_an_impossible_precision_is_refused():
+    with pytest.raises(ValueError, match="one of default, high, highest, got 'tf32'"):
+        make_model(16, precision="tf32")

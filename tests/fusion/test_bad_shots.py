@@ -41,7 +41,8 @@ def test_it_is_left_out_of_three_and_the_rest_is_as_without_it(folder, tmp_path)
     fuse_files([folder], tmp_path / "three.png", log=lines.append)
     fuse_files(paths(folder, "ac"), tmp_path / "two.png")
     assert (tmp_path / "three.png").read_bytes() == (tmp_path / "two.png").read_bytes()
-    assert len(lines) == 1 and lines[0].startswith(f"{folder / 'b.png'}: left out, it can't be placed: ")
+    assert lines[0].startswith(f"{folder / 'b.png'}: left out, it can't be placed: ")
+    assert lines[1:] == ["4 % of the frame, at its edges, are in one shot only; --crop cuts them off"]
 
 
 def test_a_reference_that_is_left_out_hands_on_its_part(folder, tmp_path):
@@ -76,7 +77,7 @@ def test_the_reference_gives_frame_brightness_and_metadata(folder, tmp_path):
     np.testing.assert_array_equal(fused, expected)
     assert dpi_of(tmp_path / "out.png") == 300
     pictures = [read_image(path) for path in paths(folder, "ac")]
-    np.testing.assert_array_equal(edmf_jax.fuse(pictures, reference=2), expected)
+    np.testing.assert_array_equal(edmf_jax.fuse(pictures, reference=2, log=lambda line: None), expected)
     np.testing.assert_array_equal(edmf_jax.fuse(folder, reference=3, log=lambda line: None), expected)
     written = [(path.name, found is None) for path, found in align_files(paths(folder, "ac"), tmp_path, reference=2)]
     assert written == [("c.png", True), ("a.png", False)]

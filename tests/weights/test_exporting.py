@@ -110,7 +110,8 @@ def test_onnx_is_valid_and_described(tmp_path):
     save_model(tmp_path / "m", WEIGHTS, format="onnx")
     model = onnx.load(tmp_path / "m")
     onnx.checker.check_model(model, full_check=True)
-    assert [node.op_type for node in model.graph.node].count("Conv") == 12
+    # Twelve layers, and one for each pixel of the 2 × 2 blocks of the upsampling.
+    assert [node.op_type for node in model.graph.node].count("Conv") == 12 + 4
     assert {(opset.domain, opset.version) for opset in model.opset_import} == {("", 17)}
     tensors = [*model.graph.input, *model.graph.output]
     assert [tensor.name for tensor in tensors] == ["a", "b", "fused"]

@@ -223,7 +223,7 @@ def test_missing_folders_and_unknown_names_say_how_to_get_weights(tmp_path):
     for name in (tmp_path / "gone", "no-such-name"):
         with pytest.raises(MissingFileError, match=r"`edmf export .*`edmf import-mufusion "):
             load_weights(name)
-    with pytest.raises(MissingFileError, match=r"ship with this version \(edmf\)"):
+    with pytest.raises(MissingFileError, match=r"ship with this version \(edmf, edmf-paper\)"):
         load_pretrained("no-such-name")
 
 
@@ -241,8 +241,10 @@ def test_shipped_weights_are_found_by_name(params, tmp_path, monkeypatch):
         load_pretrained("../edmf")
 
 
-def test_the_shipped_weights_are_the_papers_network_and_fuse_a_pair():
-    shipped = load_pretrained("edmf")
+# The paper's loss as we read it gives flatter pictures than what `edmf` was trained toward (docs/results.md).
+@pytest.mark.parametrize(("name", "share"), [("edmf", 0.5), ("edmf-paper", 0.6)])
+def test_the_shipped_weights_are_the_papers_network_and_fuse_a_pair(name, share):
+    shipped = load_pretrained(name)
     assert shipped.config["model"] == {"width": 16, "dtype": "float32"}
     assert sum(array.size for array in flatten(shipped.params).values()) == 139_121
     assert {"license", "scores", "log", "run"} <= set(shipped.provenance)
@@ -253,8 +255,8 @@ def test_the_shipped_weights_are_the_papers_network_and_fuse_a_pair():
     fused = np.asarray(shipped.model.apply({"params": shipped.params},
                                            np.stack([a, b], -1)[None].astype(np.float32)))[0]
     inner = np.s_[16:-16, 16:-16]
-    # A guard against untrained or mixed-up arrays, not a score: less than half of the plain average's error.
-    assert np.abs(fused - stripes)[inner].mean() < 0.5 * np.abs((a + b) / 2 - stripes)[inner].mean()
+    # A guard against untrained or mixed-up arrays, not a score: less than a share of the plain average's error.
+    assert np.abs(fused - stripes)[inner].mean() < share * np.abs((a + b) / 2 - stripes)[inner].mean()
 
 
 @pytest.mark.parametrize("format", WEIGHTS_FORMATS)

@@ -6,6 +6,7 @@ of a 48 MP picture at once would take over a gigabyte.
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from edmf_jax.fusion.stack.options import PhotoOptions
 from edmf_jax.fusion.stack.shots import Shot
 from edmf_jax.fusion.stack.sketches import Sketch, sketch_all
 from edmf_jax.registration import Registration, register_stack, warp
+from edmf_jax.registration.threads import one_thread_each, usable_cores
 from edmf_jax.registration.warping import warp_mask
 from edmf_jax.runtime.process import give_back_memory
 
@@ -118,6 +120,9 @@ def _register(sketches: Sequence[Sketch], numbers: Sequence[int], names: Sequenc
     for number, one in enumerate(found.registrations):
         if one is not None and not one.confident:
             warn(f"{shown[number]}: its place is uncertain, and used because of --align best-effort ({one.doubts})")
+        elif one is not None and one.in_place:
+            warn(f"{shown[number]}: shows too little to register by; taken as it is, because it lies like "
+                 f"{shown[one.neighbor]}")
     used = [found.reference, *(i for i, one in enumerate(found.registrations) if one is not None)]
     placed = {numbers[i]: one and dataclasses.replace(one, neighbor=numbers[one.neighbor])
               for i, one in enumerate(found.registrations) if i in used}
@@ -222,11 +227,16 @@ def warp_to_reference(moving: np.ndarray, registration: Registration | None, sha
         return moving, np.ones((height, width), bool) if mask is None else mask
     image, valid = np.empty((height, width, moving.shape[2]), moving.dtype), np.empty((height, width), bool)
     source = shots_.squeeze_gray(moving)
-    for top in range(0, height, _STRIP_PX):
+    limits = source.min(), source.max()
+
+    def warp_strip(top: int) -> None:
         rows = slice(top, min(top + _STRIP_PX, height))
         strip = rows.stop - top, width
-        warped, valid[rows] = warp(source, registration.matrix, strip, flow=registration.flow, top=top)
+        warped, valid[rows] = warp(source, registration.matrix, strip, flow=registration.flow, top=top, limits=limits)
         image[rows] = warped.reshape(image[rows].shape)
         if mask is not None:
             valid[rows] &= warp_mask(mask, registration.matrix, strip, flow=registration.flow, top=top)
+
+    with one_thread_each(), ThreadPoolExecutor(usable_cores()) as pool:
+        list(pool.map(warp_strip, range(0, height, _STRIP_PX)))
     return image, valid

@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from edmf_jax.fusion.pixels import to_unit
-from edmf_jax.fusion.stack import borders, exposure, sharpness, shots, tone
+from edmf_jax.fusion.stack import borders, exposure, leveling, sharpness, shots, tone, tone_estimate
+from edmf_jax.fusion.stack.gain_field import GainField
 from edmf_jax.fusion.stack.sketches import Sketch
 from edmf_jax.registration import Registration, warp
 from edmf_jax.registration.planes import scaling_matrix
@@ -32,6 +33,7 @@ class ShotAnalysis:
       copy: a small copy in the reference's frame, `[h, w, C]` float32 in [0, 1].
       valid: bool `[h, w]`, True where the shot covers the copy.
       dark: the share of each of the copy's pixels ("cells") that is nearly black at full size, `[h, w]` in [0, 1].
+      noise: the energy of its noise, `evidence.noise_energy`.
     """
 
     digest: bytes
@@ -39,6 +41,7 @@ class ShotAnalysis:
     copy: np.ndarray
     valid: np.ndarray
     dark: np.ndarray
+    noise: float
 
     @property
     def usable(self) -> np.ndarray:
@@ -52,20 +55,36 @@ class StackAnalysis:
 
     Attributes:
       shot_analyses: of each shot.
-      curves: tone curves as of `tone.estimate`, `[C, len(GRID)]`.
+      curves: tone curves as of `tone_estimate.compare`, `[C, len(GRID)]`.
       stops: exposure relative to the reference; +1 is twice the light.
       edge_regions: where the small copy has black edges, bool `[h, w]`; None: nowhere.
+      fields: of gain in light, beside the curves; None: the curve is enough.
+      notes: what the user should know about how the shot was leveled, to follow its name and a colon; or None.
     """
 
     shot_analyses: list[ShotAnalysis]
     curves: list[np.ndarray]
     stops: tuple[float, ...]
     edge_regions: list[np.ndarray | None]
+    fields: list[GainField | None]
+    notes: list[str | None]
 
     def of(self, numbers: Sequence[int]) -> "StackAnalysis":
         """What was found about some of the shots; everything stays relative to the reference."""
-        return StackAnalysis([self.shot_analyses[i] for i in numbers], [self.curves[i] for i in numbers],
-                             tuple(self.stops[i] for i in numbers), [self.edge_regions[i] for i in numbers])
+        chosen = {field.name: [getattr(self, field.name)[i] for i in numbers] for field in dataclasses.fields(self)}
+        return StackAnalysis(**{**chosen, "stops": tuple(chosen["stops"])})
+
+    def leveling(self, number: int, target: np.ndarray, curves: list[np.ndarray], frame: tuple[int, ...]
+                 ) -> leveling.Leveling:
+        """What brings shot `number` to the target exposure.
+
+        Args:
+          number: of the shot.
+          target: the tone curve of the result, from `target_curve`.
+          curves: of the shots that it is fused with; clipping counts where one of them shows more.
+          frame: shape of the reference's frame, `(H, W, …)`.
+        """
+        return leveling.level(self.curves[number], self.fields[number], curves, target, frame)
 
     def target_curve(self, how: str) -> np.ndarray:
         """The tone curve of the result for `PhotoOptions.exposure`; see `exposure.target_curve`."""
@@ -105,22 +124,30 @@ def _place(one: Sketch, registration: Registration | None, shape: tuple[int, ...
                          for plane in (dark, covered))
     if covered is not None:  # a cell belongs to the shot if all of its pixels do
         valid = valid & (covered > MASK_COVERED)
-    return ShotAnalysis(one.digest, registration, copy, valid, dark)
+    return ShotAnalysis(one.digest, registration, copy, valid, dark, one.noise)
 
 
 def _combine(analyses: list[ShotAnalysis]) -> StackAnalysis:
     reference = analyses[0]
 
-    def compare(shot: ShotAnalysis) -> tuple[np.ndarray, float]:
+    def compare(shot: ShotAnalysis) -> tuple[tone_estimate.Difference, float]:
         both = shot.usable & reference.usable
-        curve = tone.estimate(reference.copy, shot.copy, both)
-        return curve, tone.stops_between(curve, reference.copy, both)
+        found = tone_estimate.compare(reference.copy, shot.copy, both)
+        return found, tone.stops_between(found.curve, reference.copy, both)
 
     with ThreadPoolExecutor(usable_cores()) as pool:
         compared = list(pool.map(compare, analyses[1:]))
-    curves = [tone.reference_curve(reference.copy.shape[2]), *(curve for curve, _ in compared)]
-    stops = [0.0, *(stop for _, stop in compared)]
-    lumas = np.stack([_harmonized_luma(shot, curve, curves[0]) for shot, curve in zip(analyses, curves)])
+    equal = tone_estimate.Difference(tone.reference_curve(reference.copy.shape[2]), None, None)
+    differences = [equal, *(found for found, _ in compared)]
+    curves, fields, notes = map(list, zip(*differences))
+    stops = (0.0, *(stop for _, stop in compared))
+    return StackAnalysis(analyses, curves, stops, _edge_regions(analyses, differences), fields, notes)
+
+
+def _edge_regions(analyses: list[ShotAnalysis], differences: list[tone_estimate.Difference]
+                  ) -> list[np.ndarray | None]:
+    """Where each shot's copy has black edges, bool `[h, w]`; None: nowhere."""
+    lumas = np.stack([_leveled_luma(shot, found, differences[0].curve) for shot, found in zip(analyses, differences)])
     # The brightest of the other shots: the largest of all, or the second largest where that is the shot's own.
     order = np.sort(lumas, axis=0)
     regions = []
@@ -128,9 +155,11 @@ def _combine(analyses: list[ShotAnalysis]) -> StackAnalysis:
         others = np.where(plane == order[-1], order[-2], order[-1])
         region = borders.black_edges(shot.dark, sharpness.luma_of(shot.copy), others, shot.valid)
         regions.append(region if region.any() else None)
-    return StackAnalysis(analyses, curves, tuple(stops), regions)
+    return regions
 
 
-def _harmonized_luma(shot: ShotAnalysis, curve: np.ndarray, target: np.ndarray) -> np.ndarray:
+def _leveled_luma(shot: ShotAnalysis, found: tone_estimate.Difference, target: np.ndarray) -> np.ndarray:
     """Luma `[h, w]` of a shot's copy at the reference's exposure; 0 where it has no pixels."""
-    return sharpness.luma_of(exposure.apply(shot.copy, exposure.table(curve, target))) * shot.valid
+    whole = [slice(0, side) for side in shot.copy.shape[:2]]
+    to_reference = leveling.level(found.curve, found.field, [found.curve], target, shot.copy.shape)
+    return sharpness.luma_of(to_reference.apply(shot.copy, *whole)) * shot.valid

@@ -1,45 +1,250 @@
-"""The result's pixels from the shots themselves (`pixels="shots"`): their mean, weighted by local sharpness.
+"""The result's pixels from the shots themselves (`pixels="shots"`): their mean, weighted by the choice (`choice`).
 
-A shot's weight is proportional to blend weight · focus measure⁸ (`sharpness.focus_measure`).  Where one shot is clearly
-the sharpest, the result has that shot's very pixel.  The transition from one shot to another is as wide as the focus
-measure's window, and where all shots are equally flat they are averaged, which reduces noise.  Edges need no
-guided filter: it was tried and gained nothing (docs/exposure.md).
+Every shot is visited twice, in the order of the digests, for its evidence and for its pixels.  As many as fit into
+`KEPT_BYTES` are kept between the visits; the others are read and warped again.  If all fit, the second visit goes tile
+by tile; otherwise 24 bytes a pixel of running sums are kept besides the shot at hand, or 48 with clipped colors.
+
+**Clipping** counts channel by channel: a channel that is clipped in one shot is taken from the shots that show it.  But
+a clipped value is a lower bound of the scene: no channel becomes darker than in the mean that ignores clipping, or the
+blur of a darker shot would eat into bright objects from their edges.
 """
 
+import dataclasses
+from collections.abc import Callable, Iterator
+
+import cv2
 import numpy as np
 
-from edmf_jax.fusion.stack import composite, sharpness
+from edmf_jax.fusion.pixels import from_unit
+from edmf_jax.fusion.stack.aligned import AlignedShot, Tile
+from edmf_jax.fusion.stack.choice import Choice
+from edmf_jax.fusion.stack.evidence import Evidence, measure
+from edmf_jax.fusion.stack.tiles import BlendTile, Part, over_tiles
 
-POWER = 8  # 4 to 12 differ by less than 0.1 dB; twice as sharp counts 256 times
-REACH_PX = composite.FILL_REACH_PX + sharpness.FOCUS_REACH_PX
-"""A pixel can change what `blend_pair` returns up to this far away."""
-_MAX_EXPONENT = 80.0  # exp of it is finite in float32
+KEPT_BYTES = 0.4e9
+TIE_LOGIT = 3.0  # between the nearest and the farthest shot: of two equally sharp ones, one gets 20 times the weight
+_TRACE = np.float32(1e-6)
+_WHOLE: Part = (slice(None), slice(None))
+_LEAST_CONFIDENCE = np.float32(1e-3)  # in a clipped channel, so that one that all shots clip has a mean, too
+Layers = Callable[[int, np.ndarray, np.ndarray | None, np.ndarray], None]
+"""Called once for every shot: its number, the leveled picture `[H, W, C]`, where it is valid, and its weights."""
+WeightsOverride = Callable[[int, slice, slice], np.ndarray]
+"""Called with a shot's number, rows and columns: weights to take instead, `[h, w]`; NaN keeps the automatic ones."""
 
 
-def tile_focus_measure(pixels: np.ndarray) -> np.ndarray:
-    """`sharpness.focus_measure` of the luma of pixels `[h, w, C]`."""
-    return sharpness.focus_measure(sharpness.luma_of(pixels))
+@dataclasses.dataclass(frozen=True)
+class Blended:
+    """The blend of a group.
+
+    Attributes:
+      image: `[H, W, C]` in the group's dtype; 0 where no shot has a pixel.
+      sources: the number of the shot of the largest weight, uint8 or uint16 `[H, W]`.
+      confidence: how far that weight is from an even share, float16 `[H, W]` in [0, 1]; 0 where a shot has nothing.
+      covered: bool `[H, W]`: some shot has this pixel.
+      common: bool `[H, W]`: all shots have it.
+      several: bool `[H, W]`: two shots or more have it.
+    """
+
+    image: np.ndarray
+    sources: np.ndarray
+    confidence: np.ndarray
+    covered: np.ndarray
+    common: np.ndarray
+    several: np.ndarray
 
 
-def blend_pair(first: composite.Tile, second: composite.Tile, inside: tuple[slice, slice],
-               log_weights: tuple[np.ndarray, np.ndarray] | None) -> tuple[np.ndarray, np.ndarray]:
-    """Blends the reference with the other shot or with the composite of all others.
+class Visits:
+    """Goes through the shots of a group, and keeps those that fit into memory for the next time."""
+
+    def __init__(self, read: Callable[[int], AlignedShot], noises: list[float], order: list[int]):
+        """Shots by their numbers.
+
+        Args:
+          read: gives a shot, warped.
+          noises: the noise energy of each, `evidence.noise_energy`.
+          order: the numbers, in the order in which shots are visited.
+        """
+        self._read, self._noises, self._order = read, noises, order
+        self._kept: dict[int, tuple[AlignedShot, Evidence]] = {}
+        self._free = KEPT_BYTES
+
+    @property
+    def count(self) -> int:
+        """The number of shots."""
+        return len(self._order)
+
+    @property
+    def all_kept(self) -> bool:
+        """Whether the next visit needs no reading."""
+        return len(self._kept) == len(self._order)
+
+    def __iter__(self) -> Iterator[tuple[int, AlignedShot, Evidence]]:
+        """Number, shot and evidence of every shot."""
+        for number in self._order:
+            if number in self._kept:
+                yield number, *self._kept[number]
+                continue
+            shot = self._read(number)
+            evidence = measure(shot, self._noises[number])
+            if shot.nbytes + evidence.nbytes <= self._free:
+                self._free -= shot.nbytes + evidence.nbytes
+                self._kept[number] = shot, evidence
+            yield number, shot, evidence
+            del shot, evidence
+
+
+def blend(visits: Visits, shape: tuple[int, int, int], count: int, dtype: np.dtype, *,
+          report: Callable[[str], None], ranks: np.ndarray | None = None, layers: Layers | None = None,
+          weights_override: WeightsOverride | None = None) -> Blended:
+    """Blends all shots of a group.
 
     Args:
-      first, second: the reference's tile, and that of the other shot or composite, with `REACH_PX` more on each side
-        than what is returned.
-      inside: rows and columns of the tiles that are returned.
-      log_weights: `Composite.log_weights` of that part; None: `second` is a single shot.
-
-    Returns:
-      The weighted mean `[h, w, C]`, and bool `[h, w]`: True where the reference has the largest weight of all shots.
+      visits: its shots.
+      shape: of the result, `(H, W, C)`.
+      count: number of shots.
+      dtype: of the result.
+      report: called with a few words before each visit of a shot.
+      ranks: for each shot what it is worth if equally sharp, in [0, 1]; None: the same.
+      layers, weights_override: see there.
     """
-    a, b = composite.fill_missing(first, second), composite.fill_missing(second, first)
-    log_a = composite.log_weight(tile_focus_measure(a), first.channel_weight.max(-1), POWER)[inside]
-    if log_weights is None:
-        total_b = largest_b = composite.log_weight(tile_focus_measure(b), second.channel_weight.max(-1), POWER)[inside]
+    def logit_of(number: int, evidence: Evidence) -> Callable[[Part], np.ndarray]:
+        if ranks is None:
+            return evidence.logit
+        return lambda part: evidence.logit(part) + np.float32(TIE_LOGIT * ranks[number])
+
+    choice, clips = Choice(shape), False
+    for number, shot, evidence in visits:
+        report("measuring")
+        choice.add(logit_of(number, evidence))
+        clips |= bool(shot.leveling.clipping_loss.any())
+    choice.settle()
+    def weights_of(number: int, evidence: Evidence) -> Callable[[Part], np.ndarray]:
+        given = None if weights_override is None else weights_override(number, slice(0, shape[0]), slice(0, shape[1]))
+        return _weights(choice, evidence, logit_of(number, evidence), given)
+
+    blended = Blended(np.empty(shape, dtype), np.empty(shape[:2], _number_type(count)),
+                      np.empty(shape[:2], np.float16), *(np.empty(shape[:2], bool) for _ in range(3)))
+    if visits.all_kept:
+        _finish_tiles(visits, weights_of, blended, clips, report)
     else:
-        total_b, largest_b = log_weights
-    share = 1 / (1 + np.exp(np.clip(total_b - log_a, -_MAX_EXPONENT, _MAX_EXPONENT)))[..., None]
-    a, b = a[inside], b[inside]
-    return b + share * (a - b), log_a >= largest_b
+        _finish_shots(visits, weights_of, blended, clips, report)
+    if layers is not None:
+        _write_layers(visits, weights_of, shape, layers, report)
+    return blended
+
+
+def _finish_tiles(visits: Visits, weights_of, blended: Blended, clips: bool, report: Callable[[str], None]) -> None:
+    """Tile after tile, where all shots are in memory: no sums of the whole picture."""
+    report("fusing")
+    given = [(number, shot, weights_of(number, evidence)) for number, shot, evidence in visits]
+
+    def look(tile: BlendTile) -> None:
+        sums = _Sums(blended.image[tile.kept].shape, len(given), clips)
+        for number, shot, weights in given:
+            sums.add(_WHOLE, number, shot.part(tile.kept), weights(tile.kept))
+        sums.finish(_WHOLE, blended, tile.kept)
+
+    over_tiles(look, blended.image.shape, 0)
+
+
+def _finish_shots(visits: Visits, weights_of, blended: Blended, clips: bool, report: Callable[[str], None]) -> None:
+    """Shot after shot: one at a time is in memory."""
+    sums = _Sums(blended.image.shape, visits.count, clips)
+    for number, shot, evidence in visits:
+        report("fusing")
+        weights = weights_of(number, evidence)
+        over_tiles(lambda tile: sums.add(tile.kept, number, shot.part(tile.kept), weights(tile.kept)),  # noqa: B023
+                   blended.image.shape, 0)
+    over_tiles(lambda tile: sums.finish(tile.kept, blended, tile.kept), blended.image.shape, 0)
+
+
+def _weights(choice: Choice, evidence: Evidence, logit: Callable[[Part], np.ndarray], given: np.ndarray | None
+             ) -> Callable[[Part], np.ndarray]:
+    """The weights of a shot, 0 where it has nothing; not divided by their sum over shots."""
+    chosen = choice.weights(logit)
+
+    def of(part: Part) -> np.ndarray:
+        own = evidence.blend_weight(part)
+        found = np.maximum(chosen(part), 0) * own * evidence.ramp_weight(part, choice.certainty(part))
+        if given is None:
+            return found
+        # A trace of the automatic weights, for pixels that the masks give to shots that have nothing there.
+        return np.where(np.isnan(given[part]), found, given[part] * (own > 0) + _TRACE * found)
+
+    return of
+
+
+def _write_layers(visits: Visits, weights_of, shape: tuple[int, ...], layers: Layers, report: Callable[[str], None]
+                  ) -> None:
+    total = np.zeros(shape[:2], np.float32)
+    for number, _, evidence in visits:
+        weights = weights_of(number, evidence)
+        over_tiles(lambda tile: np.add(total[tile.kept], weights(tile.kept), out=total[tile.kept]), shape, 0)  # noqa: B023
+    for number, shot, evidence in visits:
+        report("writing layers")
+        picture, weight = np.empty(shape, np.float32), np.empty(shape[:2], np.float32)
+        valid, weights = np.empty(shape[:2], bool), weights_of(number, evidence)
+
+        def look(tile: BlendTile) -> None:
+            part, seen = tile.kept, shot.part(tile.kept)  # noqa: B023
+            picture[part], valid[part] = np.clip(seen.pixels, 0, 1), seen.weight > 0  # noqa: B023
+            weight[part] = weights(part) / np.maximum(total[part], np.float32(1e-12))  # noqa: B023
+
+        over_tiles(look, shape, 0)
+        layers(number, picture, valid, weight)
+
+
+class _Sums:
+    """The running weighted sums of a picture, or of one tile of it."""
+
+    def __init__(self, shape: tuple[int, ...], count: int, clips: bool):
+        """Of no shots, of `shape` (h, w, C), to become `count`; `clips`: some channels count less than others."""
+        self._count = count
+        self._sum, self.total = np.zeros(shape, np.float32), np.zeros(shape[:2], np.float32)
+        self._shown_sum = np.zeros(shape, np.float32) if clips else None  # with clipped channels weighted down
+        self._shown_total = np.zeros(shape, np.float32) if clips else None
+        self._best, self._sources = np.full(shape[:2], -1, np.float32), np.zeros(shape[:2], _number_type(count))
+        self._common = np.ones(shape[:2], bool)
+        self._some, self._several = np.zeros(shape[:2], bool), np.zeros(shape[:2], bool)
+
+    def add(self, part: Part, number: int, seen: Tile, weight: np.ndarray) -> None:
+        """Adds the pixels and weights of shot `number` at rows and columns `part`."""
+        weights = _for_channels(weight, seen.pixels.shape[2])
+        cv2.accumulateProduct(seen.pixels, weights, self._sum[part])
+        self.total[part] += weight
+        own = seen.weight > 0
+        self._common[part] &= own
+        self._several[part] |= own & self._some[part]
+        self._some[part] |= own
+        better = weight > self._best[part]
+        self._sources[part][better] = number
+        np.maximum(self._best[part], weight, out=self._best[part])
+        if self._shown_sum is not None:
+            shown = seen.channel_weight / np.maximum(seen.weight, np.float32(1e-9))[..., None]
+            shown = np.maximum(shown, _LEAST_CONFIDENCE) * weights
+            self._shown_sum[part] += seen.pixels * shown
+            self._shown_total[part] += shown
+
+    def finish(self, part: Part, blended: Blended, place: Part) -> None:
+        """Writes the mean of rows and columns `part` to `place` of a result."""
+        total = np.maximum(self.total[part], np.float32(1e-12))
+        pixels = self._sum[part] * _for_channels(1 / total, self._sum.shape[2])
+        if self._shown_sum is not None:
+            shown = self._shown_sum[part] / np.maximum(self._shown_total[part], np.float32(1e-12))
+            pixels = np.maximum(pixels, shown)
+        covered = self._some[part]
+        blended.image[place] = from_unit(pixels, blended.image.dtype) * covered[..., None]
+        blended.sources[place], blended.covered[place] = self._sources[part], covered
+        blended.common[place] = self._common[part]
+        excess = self._best[part] / total * self._count - 1
+        # Where shots are missing, the others were not chosen.
+        blended.confidence[place] = np.clip(excess / max(self._count - 1, 1), 0, 1) * self._common[part]
+        blended.several[place] = self._several[part]
+
+
+def _for_channels(plane: np.ndarray, channels: int) -> np.ndarray:
+    return plane[..., None] if channels == 1 else cv2.merge([plane] * channels)
+
+
+def _number_type(count: int) -> type:
+    return np.uint8 if count <= 256 else np.uint16

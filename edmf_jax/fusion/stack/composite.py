@@ -1,67 +1,17 @@
-"""The two pictures that are fused: the reference, and a composite of all other shots (or the only other shot).
+"""The second of the two pictures that the network fuses: a composite of all shots but the reference.
 
-Both return a part of themselves as a `Tile`: pixels at the target exposure, and their blend weights.
+Like a shot it returns a part of itself as a `Tile`: pixels at the target exposure, and their blend weights.
 """
-
-import dataclasses
-from typing import NamedTuple
 
 import numpy as np
 
-from edmf_jax.fusion.pixels import full_scale, to_unit
-from edmf_jax.fusion.stack import borders, exposure, sharpness
+from edmf_jax.fusion.stack import borders, sharpness
+from edmf_jax.fusion.stack.aligned import Tile
 
 POWER = 16  # of spatial frequency: twice as sharp counts 65,536 times; equally flat shots are averaged
 _NO_WEIGHT = np.float32(-1e4)  # the logarithm that stands for a weight of 0
 FILL_REACH_PX = max(borders.REACH_PX, sharpness.COLOR_REACH_PX)
 """A pixel can change what `fill_missing` returns up to this far away."""
-
-
-class Tile(NamedTuple):
-    """A part of a shot or of a composite.
-
-    Attributes:
-      pixels: `[h, w, C]` float32 at the target exposure.
-      weight: blend weight `[h, w]` in [0, 1]: 0 where there is no valid pixel, feathered toward that edge.
-      channel_weight: `[h, w, C]`: `weight`, lowered where a channel is clipped and another shot's is not.
-    """
-
-    pixels: np.ndarray
-    weight: np.ndarray
-    channel_weight: np.ndarray
-
-
-@dataclasses.dataclass(frozen=True)
-class AlignedShot:
-    """One shot in the reference's frame, with what brings it to the target exposure.
-
-    Attributes:
-      image: `[H, W, C]` in the shot's dtype, warped.
-      valid: bool `[H, W]`, True where the shot covers the frame; None: everywhere.
-      edge_region: a small copy's mask, bool `[h, w]`, True where black edges were found; None: nowhere.
-      tables: from the shot's values to the target exposure, `exposure.table`.
-      clipping_loss: how much the shot's clipping hides, per channel, `exposure.clipping_loss`.
-    """
-
-    image: np.ndarray
-    valid: np.ndarray | None
-    edge_region: np.ndarray | None
-    tables: np.ndarray
-    clipping_loss: np.ndarray
-
-    def tile(self, rows: slice, columns: slice) -> Tile:
-        """The part `rows`, `columns` of the shot."""
-        pixels = self.image[rows, columns]
-        valid = np.ones(pixels.shape[:2], bool) if self.valid is None else self.valid[rows, columns]
-        if self.edge_region is not None:
-            region = borders.enlarged_part(self.edge_region, rows, columns, self.image.shape)
-            valid = borders.without_black_edges(pixels, full_scale(pixels.dtype), valid, region)
-        weight = borders.feathered_weight(valid)
-        channel_weight = np.broadcast_to(weight[..., None], pixels.shape)
-        if self.clipping_loss.any():
-            confidence = exposure.clipping_confidence(to_unit(pixels), self.clipping_loss)
-            channel_weight = np.maximum(channel_weight * confidence, valid[..., None] * np.float32(borders.MIN_WEIGHT))
-        return Tile(exposure.apply(pixels, self.tables), weight, channel_weight)
 
 
 class Composite:
@@ -111,10 +61,6 @@ class Composite:
         part = rows, columns
         pixels, weight = self._sum[part] / self._total[part][..., None], self._weight[part].astype(np.float32) / 255
         return Tile(pixels, weight, np.broadcast_to(weight[..., None], pixels.shape))
-
-    def log_weights(self, part: tuple[slice, slice]) -> tuple[np.ndarray, np.ndarray]:
-        """The logarithms of the sum of all shots' weights and of the largest one, `[h, w]` each."""
-        return self._largest[part] + np.log(self._total[part]), self._largest[part]
 
 
 def log_weight(sharp: np.ndarray, weight: np.ndarray, power: float) -> np.ndarray:

@@ -17,6 +17,7 @@ twentieth shared by all: the well-exposedness of Mertens, Kautz and Van Reeth 20
 shoulder compresses everything above the middle tones to end at 1.  Where nothing clips, neither changes anything.
 """
 
+import cv2
 import numpy as np
 
 from edmf_jax.core.color import luma
@@ -110,12 +111,13 @@ def invert(curve: np.ndarray, values: np.ndarray) -> np.ndarray:
     return np.interp(values, curve[:top], tone.GRID[:top])
 
 
-def table(curve: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The values at the target exposure of a shot's values from 0 to 1: float32 `[C, 65536]`.
+def table(curve: np.ndarray, target: np.ndarray, size: int = _TABLE_SIZE) -> np.ndarray:
+    """The values at the target exposure of a shot's values from 0 to 1: float32 `[C, size]`.
 
-    `curve`, of the shot, and `target` are `[C, len(GRID)]`; equal ones give the identity.
+    `curve`, of the shot, and `target` are `[C, len(GRID)]`; equal ones give the identity.  Of the sizes, only the
+    default can be applied to integers.
     """
-    levels = np.linspace(0.0, 1.0, _TABLE_SIZE)
+    levels = np.linspace(0.0, 1.0, size)
     if np.array_equal(curve, target):
         return np.tile(levels.astype(np.float32), (len(curve), 1))
     return np.stack([np.interp(invert(c, levels), tone.GRID, t) for c, t in zip(curve, target)]).astype(np.float32)
@@ -149,13 +151,14 @@ def clipping_confidence(values: np.ndarray, loss: np.ndarray) -> np.ndarray:
 
 def apply(image: np.ndarray, tables: np.ndarray) -> np.ndarray:
     """A picture `[h, w, C]` of any dtype through `table`: float32.  Floats are interpolated between entries."""
-    scale = {1: 257, 2: 1}.get(image.dtype.itemsize)
+    if image.dtype == np.uint8:
+        return cv2.LUT(image, np.ascontiguousarray(tables[:, ::257].T)[None]).reshape(image.shape)
     out = np.empty(image.shape, np.float32)
     for c, values in enumerate(tables):
-        if scale:
-            out[..., c] = values[::scale][image[..., c]]
+        if image.dtype == np.uint16:
+            out[..., c] = values[image[..., c]]
         else:
-            position = image[..., c] * np.float32(_TABLE_SIZE - 1)
-            low = np.minimum(position.astype(np.int32), _TABLE_SIZE - 2)
+            position = image[..., c] * np.float32(len(values) - 1)
+            low = np.minimum(position.astype(np.int32), len(values) - 2)
             out[..., c] = values[low] + (values[low + 1] - values[low]) * (position - low)
     return out

@@ -18,12 +18,12 @@ def fill(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
     out, holes = image.copy(), ~mask
     known = mask.astype(np.float32)
     for c in range(image.shape[2]):
-        values = _fill_plane(image[..., c].astype(np.float32) * known, known)[holes]
+        values = fill_plane(image[..., c].astype(np.float32) * known, known)[holes]
         out[..., c][holes] = np.rint(values) if np.issubdtype(image.dtype, np.integer) else values
     return out
 
 
-def _fill_plane(weighted: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def fill_plane(weighted: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """The filled plane `[h, w]`, from values times weight and weights in [0, 1]."""
     if weight.min() == 1:
         return weighted
@@ -33,5 +33,5 @@ def _fill_plane(weighted: np.ndarray, weight: np.ndarray) -> np.ndarray:
     half = max((width + 1) // 2, 1), max((height + 1) // 2, 1)
     smaller = (cv2.resize(plane, half, interpolation=cv2.INTER_AREA).reshape(half[::-1])
                for plane in (weighted, weight))
-    coarse = cv2.resize(_fill_plane(*smaller), (width, height), interpolation=cv2.INTER_LINEAR).reshape(height, width)
+    coarse = cv2.resize(fill_plane(*smaller), (width, height), interpolation=cv2.INTER_LINEAR).reshape(height, width)
     return weighted + (1 - weight) * coarse

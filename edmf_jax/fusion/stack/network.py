@@ -1,14 +1,85 @@
 """The result's pixels by the network (`pixels="network"`): luma by the network, chroma from the shots by sharpness."""
 
+import dataclasses
+
 import numpy as np
 
-from edmf_jax.fusion.stack import composite, response, sharpness
+from edmf_jax.fusion.pixels import from_unit
+from edmf_jax.fusion.stack import composite, holes, response, sharpness, tiles
+from edmf_jax.fusion.stack.aligned import AlignedShot, Tile
+from edmf_jax.fusion.stack.blend import Blended
 from edmf_jax.fusion.stack.tiles import TilePlan, inside
-from edmf_jax.fusion.tiling import fuse_piece
+from edmf_jax.fusion.tiling import fuse_piece, padded_shape
 from edmf_jax.weights.store import Weights
 
+# Rough seconds for each megapixel of a shot or of the result, for the progress only.
+_GATHERING_SECONDS, _NETWORK_SECONDS = 0.4, 3.0
 
-def fuse_tile(tile_a: composite.Tile, tile_b: composite.Tile, plan: TilePlan, padded: tuple[int, int],
+
+def fuse_by_network(group, weights: Weights, others: list[int], report) -> Blended:
+    """The network fuses the reference and the only other shot, or the composite of all others.
+
+    Args:
+      group: the shots, a `group.Group`.
+      weights: of the network.
+      others: the numbers of all shots but the reference, in the order in which they are gathered.
+      report: as for `group.fuse_group`.
+    """
+    first = group.aligned(0)
+    if first.valid is not None and group.analysis.shot_analyses[0].registration is not None:
+        # Others are filled from it, so it must not be black where it has nothing.
+        first = dataclasses.replace(first, image=holes.fill(first.image, first.valid))
+    covered, common = np.ones(group.frame[:2], bool), np.ones(group.frame[:2], bool)
+    if first.valid is not None:
+        covered[:] = first.valid
+    other = composite.Composite(group.frame, len(group.names)) if len(others) > 1 else group.aligned(others[0])
+    if len(others) > 1:
+        for number in others:
+            report(f"gathering {group.names[number]}", _GATHERING_SECONDS * group.frame[0] * group.frame[1] / 1e6)
+            _gather(other, group.aligned(number), first, number, common)
+    image, sources = _fuse_tiles(first, other, group.dtype, weights, common, covered, report)
+    image[~covered] = 0
+    return Blended(image, sources, None, covered, common, several=covered)
+
+
+def _gather(gathered: composite.Composite, shot: AlignedShot, first: AlignedShot, number: int, common: np.ndarray
+            ) -> None:
+    """Adds a shot to the composite; pixels that it lacks are filled from the reference and get no weight."""
+    for plan in tiles.plan_tiles(first.image.shape):
+        tile = shot.tile(*plan.context)
+        pixels, weight = composite.fill_missing(tile, first.tile(*plan.context)), tile.channel_weight.min(-1)
+        kept = inside(plan.kept, plan.context)
+        gathered.add(plan.kept, pixels[kept], weight[kept], composite.tile_sharpness(pixels)[kept], number)
+        common[plan.kept] &= weight[kept] > 0
+
+
+def _fuse_tiles(first: AlignedShot, other: AlignedShot | composite.Composite, dtype: np.dtype, weights: Weights,
+                common: np.ndarray, covered: np.ndarray, report) -> tuple[np.ndarray, np.ndarray]:
+    """Fuses reference and other by the network.
+
+    What all shots have is taken from `common`, and what the other has is added to `covered` (bool `[H, W]` each).
+
+    Returns:
+      The result `[H, W, C]` in `dtype`, and `PhotoResult.sources`.
+    """
+    shape = first.image.shape
+    image = np.empty(shape, dtype)
+    sources = other.sources if isinstance(other, composite.Composite) else np.ones(shape[:2], np.uint8)
+    padded, flat_response = padded_shape(shape[:2], tiles.NETWORK_TILE_PX), response.measure_flat_response(weights)
+    for plan in tiles.plan_tiles(shape):
+        report("fusing", _NETWORK_SECONDS * (plan.kept[0].stop - plan.kept[0].start)
+               * (plan.kept[1].stop - plan.kept[1].start) / 1e6)
+        tile_a, tile_b = first.tile(*plan.context), other.tile(*plan.context)
+        fused, from_first = fuse_tile(tile_a, tile_b, plan, padded, weights, flat_response)
+        kept = inside(plan.kept, plan.context)
+        sources[plan.kept][from_first] = 0
+        common[plan.kept] &= (tile_a.weight[kept] > 0) & (tile_b.weight[kept] > 0)
+        covered[plan.kept] |= tile_b.weight[kept] > 0
+        image[plan.kept] = from_unit(fused, image.dtype)
+    return image, sources
+
+
+def fuse_tile(tile_a: Tile, tile_b: Tile, plan: TilePlan, padded: tuple[int, int],
               weights: Weights, flat_response: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Fuses one tile.
 

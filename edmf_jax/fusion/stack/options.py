@@ -14,6 +14,8 @@ _CHOICES = {
     "on_bad_shot": ("auto", "skip", "stop"),
     "exposure": ("reference", "average", "well-exposed"),
     "pixels": ("shots", "network"),
+    "hot_pixels": ("replace", "keep"),
+    "tie": (None, "near", "far"),
 }
 
 
@@ -32,6 +34,9 @@ class PhotoOptions:
       crop: cut to the area that all shots cover; otherwise the result has the reference's frame.
       pixels: "shots": a mean of the shots, weighted by local sharpness (`blend`); "network": the network fuses the
         luma, and the chroma is a mean of the shots'.
+      hot_pixels: "replace" those that the shots themselves betray (`sensor`); "keep" all pixels as they are.
+      tie: which shot gets the larger weight where two are equally sharp: the "near" or the "far" one (`focus_order`);
+        None: neither.
     """
 
     align: str = "pso-sift"
@@ -40,12 +45,15 @@ class PhotoOptions:
     crop: bool = False
     pixels: str = "shots"
     on_bad_shot: str = "auto"
+    hot_pixels: str = "replace"
+    tie: str | None = None
 
     def check(self) -> None:
         """Raises UserError if an option is not one of its choices."""
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
-                raise UserError(f"{name}={getattr(self, name)!r} is unknown; use one of {', '.join(choices)}")
+                known = ", ".join(filter(None, choices))
+                raise UserError(f"{name}={getattr(self, name)!r} is unknown; use one of {known}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +65,8 @@ class PhotoResult:
       sources: uint8 `[H, W]` (uint16 from 257 shots on): for each pixel the number of the sharpest shot among those
         that were used; 0 is the reference.  With `pixels="shots"` it is the shot of the largest weight, with "network"
         that of the largest local spatial frequency, as in the paper's focus mask.
+      confidence: float32 `[H, W]` in [0, 1]: how far the largest weight is from an even share; None: not known.
+      alone: the share of the frame that one shot alone shows, in [0, 1]; it is as sharp there as that shot.
       registrations: for each shot that was used its `registration.Registration`; None for the reference and with
         `align="none"`.
       stops: for each of them its exposure relative to the reference's; +1 is twice the light.
@@ -77,3 +87,5 @@ class PhotoResult:
     used: tuple[int, ...] = ()
     reference: int = 0
     left_out: Mapping[int, str] = dataclasses.field(default_factory=dict)
+    confidence: np.ndarray | None = None
+    alone: float = 0.0

@@ -22,23 +22,27 @@ the composite's 21 bytes a pixel.  Everything else is done in tiles.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from edmf_jax.errors import UserError
+from edmf_jax.fusion.pieces import out_of_memory_as
 from edmf_jax.fusion.pixels import shrink_back
 from edmf_jax.fusion.stack import alignment, shots
 from edmf_jax.fusion.stack.alignment import Alignment, Known
 from edmf_jax.fusion.stack.analysis import analyze_stack
+from edmf_jax.fusion.stack.focus_order import focus_ranks
 from edmf_jax.fusion.stack.group import BLEND_SECONDS, GATHERING_SECONDS, NETWORK_SECONDS, Group, fuse_group
 from edmf_jax.fusion.stack.options import PhotoOptions, PhotoResult
+from edmf_jax.fusion.stack.sensor import Peaks
+from edmf_jax.fusion.stack.sensor_repair import replace
 from edmf_jax.fusion.stack.sketches import Sketch, sketch_all
-from edmf_jax.fusion.tiling import out_of_memory_as
 from edmf_jax.weights.store import Weights
 
 # Rough seconds, for the progress only: for each shot, and for each megapixel of a shot or of the result.
 _LOOKING_SECONDS, _REGISTERING_SECONDS = 0.3, 0.7
+_MOST_ALONE = 0.02  # of the frame: a share that one shot alone may show without a word
 
 
 def fuse_photos(given: Sequence[shots.Shot], names: Sequence[str] | None = None, *,
@@ -46,7 +50,8 @@ def fuse_photos(given: Sequence[shots.Shot], names: Sequence[str] | None = None,
                 known: Known | None = None, progress: Callable[[str, float], None] | None = None,
                 left_out: Callable[[str, str], None] = alignment.ignore,
                 warn: Callable[[str], None] = lambda line: None,
-                aligned: Callable[[Alignment, Sequence[Sketch]], None] = lambda found, sketches: None) -> PhotoResult:
+                aligned: Callable[[Alignment, Sequence[Sketch]], None] = lambda found, sketches: None,
+                order: Sequence[int] | None = None, **hooks: Callable | None) -> PhotoResult:
     """Fuses photographs of one scene that differ in focus, exposure and standpoint.
 
     Args:
@@ -63,6 +68,8 @@ def fuse_photos(given: Sequence[shots.Shot], names: Sequence[str] | None = None,
       left_out: called with the name and the reason of each shot that is not used, before the long work.
       warn: called with a line for each map that is used in spite of doubts.
       aligned: called once with the alignment and what it was found on.
+      order: for each shot its place in the order in which the stack was taken; None: as given.
+      hooks: `layers` and `weights_override` of `group.fuse_group`; their number is that of the shot as given.
 
     Returns:
       The result in the reference's frame, dtype and layout; see `PhotoResult`.  If the first shot can't be placed among
@@ -74,7 +81,7 @@ def fuse_photos(given: Sequence[shots.Shot], names: Sequence[str] | None = None,
         `pixels="network"` without weights; no common area to crop to; too little memory.
     """
     (result,) = fuse_parts(given, lambda used: [used], names, weights=weights, options=options, known=known,
-                           progress=progress, left_out=left_out, warn=warn, aligned=aligned)
+                           progress=progress, left_out=left_out, warn=warn, aligned=aligned, order=order, **hooks)
     return result
 
 
@@ -84,8 +91,8 @@ def fuse_parts(given: Sequence[shots.Shot], parts: Callable[[Sequence[int]], Seq
                known: Known | None = None, progress: Callable[[str, float], None] | None = None,
                left_out: Callable[[str, str], None] = alignment.ignore,
                warn: Callable[[str], None] = lambda line: None,
-               aligned: Callable[[Alignment, Sequence[Sketch]], None] = lambda found, sketches: None
-               ) -> Iterator[PhotoResult]:
+               aligned: Callable[[Alignment, Sequence[Sketch]], None] = lambda found, sketches: None,
+               order: Sequence[int] | None = None, **hooks: Callable | None) -> Iterator[PhotoResult]:
     """Fuses several groups of the shots of one scene, each into a picture; arguments and errors as of `fuse_photos`.
 
     All shots are registered and compared once, so all results have the reference's frame, dtype and layout, and the
@@ -109,36 +116,62 @@ def fuse_parts(given: Sequence[shots.Shot], parts: Callable[[Sequence[int]], Seq
     report = _Progress(progress, _estimated_seconds(first.image.shape, len(given) - 1, options, part_count))
     kept: dict[int, shots.Masked] = {0: first}
     keep = kept.__setitem__ if len(given) == 2 else lambda number, shot: None  # a single other shot is not read twice
+    peaks = Peaks()
     sketches = list(sketch_all(given, names, first, white=white, keep=keep,
+                               see=peaks.see if options.hot_pixels == "replace" else lambda number, image: None,
                                with_views=options.align != "none" and known is None,
                                same_size=options.align == "none" and known is None,
                                report=lambda what: report(what, _LOOKING_SECONDS)))
     found = alignment.align_sketches(sketches, names, options, known=known, left_out=left_out, warn=warn,
                                      report=report.part("registering", len(given) * _REGISTERING_SECONDS))
     aligned(found, sketches)
+    hot = peaks.hot_pixels(found.used, found.registrations, sketches)
+    if len(hot):
+        warn(f"{len(hot)} hot pixels replaced" if len(hot) > 1 else "1 hot pixel replaced")
+    del peaks
+    ranks = None if options.tie is None else focus_ranks(found.used, found.registrations, order)
     analysis = analyze_stack([sketches[number] for number in found.used],
                              [found.registrations[number] for number in found.used])
+    for number, note in zip(found.used, analysis.notes):
+        if note:
+            warn(f"{names[number]}: {note}")
     target, frame = analysis.target_curve(options.exposure), sketches[found.used[0]].shape
+    # Transparent shots are expected to end, and a crop to be without what one alone has.
+    quiet = options.crop or any(one.covered is not None for one in sketches)
+    most_alone = 1.0 if quiet else _MOST_ALONE
     del sketches, first
     if found.used[0] != 0:
         kept.clear()
         as_given = shots.as_masked(given[found.used[0]])
     dtype, is_gray = as_given.image.dtype, as_given.image.ndim == 2
     del as_given
-    read = lambda number: kept.pop(number) if number in kept else shots.read_masked(given[number], names[number], white)
+
+    def read(number: int) -> shots.Masked:
+        shot = kept.pop(number) if number in kept else shots.read_masked(given[number], names[number], white)
+        return shots.Masked(replace(shot.image, hot), shot.mask)
+
     for part in parts(found.used):
         group = Group([names[number] for number in part], [functools.partial(read, number) for number in part],
                        analysis.of([found.used.index(number) for number in part]), target, frame,
                        np.dtype(np.float32) if np.issubdtype(dtype, np.floating) else dtype)
         with out_of_memory_as(f"{group.names[0]}: {frame[1]}×{frame[0]} px take more memory than there is; close other "
                               "programs or fuse smaller pictures"):
-            result = fuse_group(group, weights, options, report)
+            result = fuse_group(group, weights, options, report, **_hooks_of(part, hooks, found.used, ranks))
+        if result.alone > most_alone:
+            warn(f"{100 * result.alone:.0f} % of the frame, at its edges, are in one shot only; --crop cuts them off")
         image = result.image[..., 0] if is_gray else result.image
         image = image if white is None else shrink_back(image, white)
         yield dataclasses.replace(result, image=image.astype(dtype, copy=False), used=tuple(part),
                                   reference=found.used[0], left_out=dict(found.left_out))
     if progress:
         progress("fused", 1.0)
+
+
+def _hooks_of(part: Sequence[int], hooks: Mapping[str, Callable | None], used: Sequence[int], ranks: np.ndarray | None
+              ) -> dict:
+    """The hooks that were given, called with the number of the shot as given instead of its number in the group."""
+    found = {name: lambda number, *rest, hook=hook: hook(part[number], *rest) for name, hook in hooks.items() if hook}
+    return found if ranks is None else {**found, "ranks": ranks[[used.index(number) for number in part]]}
 
 
 def _estimated_seconds(shape: tuple[int, ...], others: int, options: PhotoOptions, part_count: int) -> float:

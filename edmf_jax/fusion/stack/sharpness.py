@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from edmf_jax.core.color import NEUTRAL, luma, rgb_to_ycbcr, ycbcr_to_rgb
-from edmf_jax.core.focus import squared_differences
+from edmf_jax.core.differences import squared_differences
 
 WINDOW_PX = 19  # as in the paper's focus mask
 FLOOR = 1e-3  # a quarter of an 8-bit level: flatter areas count as equally sharp in all shots

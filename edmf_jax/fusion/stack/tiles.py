@@ -1,12 +1,14 @@
 """How a picture is cut into tiles, so that fusing them gives what fusing the whole picture gives."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-from edmf_jax.fusion.stack import blend, borders, sharpness
-from edmf_jax.fusion.tiling import HALO_PX, pieces, within
+from edmf_jax.fusion.pieces import pieces, within
+from edmf_jax.fusion.stack import borders, sharpness
+from edmf_jax.registration.threads import one_thread_each, usable_cores
 
-BLEND_TILE_PX = 524
+BLEND_TILE_PX = (256, 1024)  # multiples of `evidence.CELL_PX`; wide, because rows lie one after the other in memory
 # With the margin 272 px, a shape of `core.buckets`; 528 px take 0.3 GB more and a third more time.
 NETWORK_TILE_PX = 268
 NETWORK_REACH_PX = borders.REACH_PX + sharpness.COLOR_REACH_PX
@@ -29,19 +31,43 @@ class TilePlan(NamedTuple):
     kept: Part
 
 
-def plan_tiles(shape: tuple[int, ...], use_network: bool) -> Iterator[TilePlan]:
-    """The tiles of a picture of `shape`, for the network or for blending.
+class BlendTile(NamedTuple):
+    """Rows and columns of one tile: what is read of the shots, and the part of it that is written."""
 
-    The context has every pixel that the result depends on: around the piece for the network, whose own reach is the
-    `HALO_PX` by which what is kept lies inside the piece; around what is kept for blending.
+    context: Part
+    kept: Part
+
+
+def plan_tiles(shape: tuple[int, ...]) -> Iterator[TilePlan]:
+    """The tiles of a picture of `shape`, for the network.
+
+    The context has every pixel that the result depends on around the piece for the network, whose own reach is the
+    `HALO_PX` by which what is kept lies inside the piece.
     """
-    tile_px, reach_px = ((NETWORK_TILE_PX, NETWORK_REACH_PX) if use_network
-                         else (BLEND_TILE_PX, blend.REACH_PX - HALO_PX))
-    for rows, kept_rows in pieces(shape[0], tile_px):
-        for columns, kept_columns in pieces(shape[1], tile_px):
-            context = tuple(slice(max(part.start - reach_px, 0), min(part.stop + reach_px, side))
-                            for part, side in zip((rows, columns), shape))
-            yield TilePlan(context, (rows, columns), (kept_rows, kept_columns))
+    for rows, kept_rows in pieces(shape[0], NETWORK_TILE_PX):
+        for columns, kept_columns in pieces(shape[1], NETWORK_TILE_PX):
+            yield TilePlan(grown((rows, columns), NETWORK_REACH_PX, shape), (rows, columns), (kept_rows, kept_columns))
+
+
+def over_tiles(work: Callable[[BlendTile], None], shape: tuple[int, ...], reach_px: int) -> None:
+    """Calls `work` once for every tile of a picture of `shape` (H, W, …), on all cores.
+
+    The kept parts cover the picture once, and the context has `reach_px` more on each side, within the picture.  So
+    `work` may write to the kept part of an array of that shape.
+    """
+    (rows, height), (columns, width) = ((range(0, side, step), side)
+                                        for side, step in zip(shape[:2], BLEND_TILE_PX))
+    kept = [(slice(top, min(top + rows.step, height)), slice(left, min(left + columns.step, width)))
+            for top in rows for left in columns]
+    with one_thread_each(), ThreadPoolExecutor(usable_cores()) as pool:
+        for _ in pool.map(lambda part: work(BlendTile(grown(part, reach_px, shape), part)), kept):
+            pass
+
+
+def grown(part: Part, reach_px: int, shape: tuple[int, ...]) -> Part:
+    """`part` with `reach_px` more on each side, within a picture of `shape`."""
+    rows, columns = (slice(max(p.start - reach_px, 0), min(p.stop + reach_px, side)) for p, side in zip(part, shape))
+    return rows, columns
 
 
 def inside(part: Part, whole: Part) -> Part:

@@ -7,7 +7,7 @@ import pytest
 import edmf_jax
 from edmf_jax.cli import fuse, main
 from edmf_jax.errors import UserError
-from edmf_jax.fusion.stack import PhotoOptions, blend, composite, fuse_photos, network, sharpness, tiles, tone
+from edmf_jax.fusion.stack import PhotoOptions, fuse_photos, network, tiles, tone, tone_estimate
 from edmf_jax.io.images import write_image
 from tests.helpers.networks import WEIGHTS
 from tests.helpers.scenes import defocused, exposed, framed_with_black, hand_held, noisy_jpeg, scene, shots
@@ -31,7 +31,7 @@ def test_the_size_of_the_tiles_changes_nothing(monkeypatch, count):
     given = [a, framed_with_black(b, 9, 5), defocused(a, slice(30, 90)), defocused(b, slice(80, 130))][:count]
     given[1] = np.clip(given[1] * np.float32([0.8, 0.7, 0.9]), 0, 1)
     results = []
-    for tile_px in (524, 64, 110):
+    for tile_px in ((256, 1024), (64, 48), (120, 40)):
         monkeypatch.setattr(tiles, "BLEND_TILE_PX", tile_px)
         results.append(fuse_photos(given, options=ALIGNED))
     for other in results[1:]:
@@ -40,7 +40,8 @@ def test_the_size_of_the_tiles_changes_nothing(monkeypatch, count):
 
 
 def test_where_one_shot_is_sharp_its_exact_pixels_are_taken(monkeypatch):
-    monkeypatch.setattr(tone, "estimate", lambda reference, moving, valid: tone.reference_curve(3))
+    equal = tone_estimate.Difference(tone.reference_curve(3), None, None)
+    monkeypatch.setattr(tone_estimate, "compare", lambda reference, moving, valid: equal)
     _, a, b = (np.rint(255 * x).astype(np.uint8) for x in shots(120, 200))
     result = fuse_photos([a, b], options=ALIGNED)
     assert (result.image[:, :84] == a[:, :84]).mean() > 0.99
@@ -56,13 +57,12 @@ def test_a_shot_that_is_sharp_everywhere_is_the_result():
     assert (error == 0).mean() > 0.98 and error.max() <= 2 and not result.sources.any()
 
 
-def test_two_equal_shots_are_that_shot():
-    pixels = scene(60, 70)
-    tile = composite.Tile(pixels, np.ones((60, 70), np.float32), np.ones_like(pixels))
-    whole = slice(0, 60), slice(0, 70)
-    same, from_first = blend.blend_pair(tile, tile, whole, None)
-    np.testing.assert_array_equal(same, pixels)
-    assert from_first.all()
+def test_two_shots_that_are_nearly_one_are_that_shot():
+    pixels = np.rint(255 * scene(60, 70)).astype(np.uint8)
+    other = pixels.copy()
+    other[30, 40, 1] ^= 1  # equal ones are refused
+    result = fuse_photos([pixels, other], options=ALIGNED)
+    assert np.abs(result.image.astype(int) - pixels).max() <= 1
 
 
 def test_many_shots_are_as_sharp_as_the_sharpest_and_the_map_says_which():
@@ -126,15 +126,6 @@ def test_gray_stays_gray_and_16_bits_stay(shape):
     floats = fuse_photos([x.astype(np.float64) / 65535 for x in wide], options=ALIGNED).image
     assert floats.dtype == np.float64
     np.testing.assert_allclose(result / 65535, floats, atol=3e-5)
-
-
-def test_the_rim_of_a_defocused_lamp_is_not_taken():
-    sharp = np.full((120, 120), 0.1, np.float32)
-    blurred = sharp.copy()
-    cv2.circle(sharp, (60, 60), 2, 1.0, -1)
-    cv2.circle(blurred, (60, 60), 9, 0.15, -1)  # the same light on twenty times the area
-    in_focus, out_of_focus = (sharpness.focus_measure(plane) for plane in (sharp, blurred))
-    assert (in_focus > out_of_focus)[45:76, 45:76].all()
 
 
 def test_a_network_needs_weights():

@@ -18,6 +18,7 @@ from edmf_jax.fusion.stack import (
     sketches,
     tiles,
     tone,
+    tone_estimate,
 )
 from edmf_jax.fusion.stack.shots import Masked
 from edmf_jax.registration import RegistrationConfig, View
@@ -68,7 +69,8 @@ def test_the_size_of_the_tiles_changes_nothing(monkeypatch, count):
 
 
 def test_two_shots_are_the_network_of_both(monkeypatch):
-    monkeypatch.setattr(tone, "estimate", lambda reference, moving, valid: tone.reference_curve(1))
+    equal = tone_estimate.Difference(tone.reference_curve(1), None, None)
+    monkeypatch.setattr(tone_estimate, "compare", lambda reference, moving, valid: equal)
     _, a, b = shots(61, 72, 1)
     result = fuse_photos([a, b], weights=WEIGHTS, options=ALIGNED)
     np.testing.assert_allclose(result.image[..., 0], in_one_piece(a[..., 0], b[..., 0]).clip(0, 1), atol=2e-6)
@@ -184,7 +186,7 @@ def test_well_exposed_keeps_a_window_beside_a_dark_room(mean_network, pixels):
 def test_curves_and_targets_rise():
     _, a, b = shots(200, 260, seed=6)
     copies = [exposed(a, 1).astype(np.float32) / 255, exposed(b, -1, 1.1).astype(np.float32) / 255]
-    curves = [tone.reference_curve(3), tone.estimate(*copies, np.ones((200, 260), bool))]
+    curves = [tone.reference_curve(3), tone_estimate.compare(*copies, np.ones((200, 260), bool)).curve]
     values = exposure.scene_values(curves, copies, [np.ones((200, 260), bool)] * 2)
     for how in ("reference", "average", "well-exposed"):
         target = exposure.target_curve(curves, values, how)

@@ -1,0 +1,239 @@
+"""How much sharp detail each shot shows around every pixel: what the choice among shots is made by (`choice`).
+
+    evidence = fine + 0.07 · coarse
+    fine     = near + 0.1 · far: means of the energy over a window of about 11 px and one of about 31 px
+    energy   = squared Laplacian of the slightly blurred luma, plus half of the same of Cb and Cr
+    coarse   = `fine` of the picture reduced 8 times
+
+Color counts because detail may be in color alone.  The coarse part is for what is out of focus or plain in all shots:
+there only the outlines around it tell which shot is the sharp one, and a blurred outline of 60 px is wider than any
+fine window.  From every mean is subtracted what noise alone would give, so that a grainy shot does not count as sharp.
+
+Only a shot's own pixels count, without the outermost 6 px of them: what lies beyond has bled into these when the shot
+was blurred, warped or compressed, and such a rim looks sharp.
+
+NumPy and OpenCV, in float32.  `core.hand_made` is the twin in jax.numpy, for training.
+"""
+
+import dataclasses
+
+import cv2
+import numpy as np
+
+from edmf_jax.core.color import NEUTRAL, rgb_to_ycbcr
+from edmf_jax.fusion.stack import borders, holes
+from edmf_jax.fusion.stack.aligned import AlignedShot
+from edmf_jax.fusion.stack.tiles import BlendTile, Part, grown, inside, over_tiles
+
+POWER = 10  # of the strength, which is the root of the evidence: twice as sharp counts a thousand times
+FLOOR = 1e-3  # of the strength; a quarter of an 8-bit level: flatter areas count as equally sharp in all shots
+CELL_PX = 8
+_COARSE_WEIGHT = 0.07
+_CHROMA_WEIGHT = 0.5
+_NEAR_PX, _FAR_PX = 7, 19  # box windows, each applied twice: about Gaussians of σ = 2.8 and 7.7 px
+_FAR_WEIGHT = 0.1  # for defocused lamps: their rim is sharp too, and only a wide window contains the lamp itself
+_SIGMA_PX, _BLUR_PX = 0.8, 7  # Gaussian blur before the Laplacian, which amplifies noise; σ and window
+_RIM_PX = 6
+_NOISE_DEVIATIONS = 2.0  # of a window's mean energy, above that of noise: less is taken for noise
+_RAMP_SHARE = 0.1  # of the frame's shorter side
+_NO_WEIGHT = np.float32(-1e4)  # the logarithm that stands for a weight of 0
+_FINE_REACH_PX = _RIM_PX + _BLUR_PX // 2 + 1 + 2 * (_FAR_PX // 2)
+REACH_PX = borders.REACH_PX + _FINE_REACH_PX
+"""A pixel can change the fine evidence of pixels up to this far away."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Evidence:
+    """How sharp one shot is.
+
+    Attributes:
+      fine: root of the fine evidence, float16 `[H, W]`.
+      coarse: the coarse evidence of cells of 8 × 8 px, float32 `[⌈H/8⌉, ⌈W/8⌉]`.
+      weight: 255 times the blend weight, uint8 `[H, W]`: 0 where the shot has nothing, feathered toward that edge,
+        lowered where it is clipped and another one is not; None: 255 everywhere.
+      ramp: of cells, in [0, 1]: how far away the shot's edge within the frame is, as a share of a tenth of the frame;
+        None: it has none.
+    """
+
+    fine: np.ndarray
+    coarse: np.ndarray
+    weight: np.ndarray | None
+    ramp: np.ndarray | None
+
+    def logit(self, part: Part) -> np.ndarray:
+        """log(weight · strength^`POWER`) of rows and columns `part`, float32 `[h, w]`; of weight 0 far below all."""
+        strength2 = np.square(self.fine[part].astype(np.float32))
+        strength2 += np.float32(_COARSE_WEIGHT) * enlarged(self.coarse, part, CELL_PX) + np.float32(FLOOR**2)
+        logit = np.float32(POWER / 2) * np.log(strength2)
+        if self.weight is not None:
+            weight = self.blend_weight(part)
+            logit += np.where(weight > 0, np.log(np.maximum(weight, np.float32(1e-9))), _NO_WEIGHT)
+        return logit
+
+    def ramp_weight(self, part: Part, certainty: np.ndarray) -> np.ndarray | np.float32:
+        """A factor in [0, 1] for the weight where the choice is not certain, `[h, w]`, or 1 if it is that everywhere.
+
+        Where all shots are plain, one that ends would leave a line, so its weight falls long before.
+        """
+        return np.float32(1) if self.ramp is None else 1 - (1 - certainty) * (1 - enlarged(self.ramp, part, CELL_PX))
+
+    def blend_weight(self, part: Part) -> np.ndarray | np.float32:
+        """The blend weight in [0, 1], `[h, w]`, or 1 if it is that everywhere."""
+        return np.float32(1) if self.weight is None else self.weight[part] * np.float32(1 / 255)
+
+    @property
+    def nbytes(self) -> int:
+        """What it takes, bytes."""
+        return sum(0 if x is None else x.nbytes for x in (self.fine, self.coarse, self.weight, self.ramp))
+
+
+def measure(shot: AlignedShot, noise: float) -> Evidence:
+    """The evidence of a shot; `noise` is its `noise_energy`, at its own exposure."""
+    noise *= shot.leveling.slope**2
+    height, width = shot.image.shape[:2]
+    cell_shape = -(-height // CELL_PX), -(-width // CELL_PX)
+    fine = np.empty((height, width), np.float16)
+    weights = None if shot.is_whole else np.empty((height, width), np.uint8)
+    cells = np.empty((*cell_shape, shot.image.shape[2]), np.float32)
+    covered = np.empty(cell_shape, bool)
+
+    def look(tile: BlendTile) -> None:
+        # Where the shot has all pixels around, a tile needs less around it.
+        if shot.is_whole_in(tile.context):
+            tile = tile._replace(context=grown(tile.kept, _FINE_REACH_PX, fine.shape))
+        seen = shot.tile(*tile.context)
+        planes, own = _planes(seen.pixels), seen.weight > 0
+        kept = inside(tile.kept, tile.context)
+        fine[tile.kept] = np.sqrt(_windowed(planes, _without_rim(own, tile.context, shot.image.shape), noise)[kept])
+        if weights is not None:  # rounded up: the weight of a pixel that the shot has does not become 0
+            weights[tile.kept] = np.ceil(255 * seen.channel_weight.max(-1)[kept])
+        there = tuple(slice(p.start // CELL_PX, -(-p.stop // CELL_PX)) for p in tile.kept)
+        cells[there] = cell_means(planes[kept], CELL_PX).reshape(*cells[there].shape)
+        covered[there] = cell_means(own[kept].astype(np.float32), CELL_PX) > 0.999
+
+    over_tiles(look, shot.image.shape, REACH_PX)
+    usable = np.zeros_like(covered)  # without the frame's outermost cells, for they hold the rim
+    usable[1:-1, 1:-1] = covered[1:-1, 1:-1]
+    if usable.any():
+        cells = holes.fill(cells, usable)
+    return Evidence(fine, _windowed(cells, usable, noise / CELL_PX**2), weights, _ramp(covered))
+
+
+def noise_energy(image: np.ndarray, full: float, mask: np.ndarray | None = None) -> float:
+    """The energy of a shot's noise: the mean energy in the quietest twentieth of the picture.
+
+    Args:
+      image: `[H, W, C]`, as the camera wrote it; not warped, which would smooth the noise.
+      full: the value of white.
+      mask: bool `[H, W]`, where the shot has pixels; None: everywhere.
+    """
+    tops, lefts = (np.linspace(0, max(side - _SAMPLE_PX, 0), min(_SAMPLES_A_SIDE, -(-side // _SAMPLE_PX))).astype(int)
+                   for side in image.shape[:2])
+    means = []
+    for top in tops:
+        for left in lefts:
+            if mask is not None and not mask[top : top + _SAMPLE_PX, left : left + _SAMPLE_PX].all():
+                continue
+            sample = image[top : top + _SAMPLE_PX, left : left + _SAMPLE_PX].astype(np.float32) / np.float32(full)
+            mean = cv2.blur(_energy(_planes(sample)), (_SAMPLE_WINDOW_PX,) * 2, borderType=cv2.BORDER_REFLECT_101)
+            rim = min(_RIM_PX, (min(mean.shape) - 1) // 2)
+            means.append(mean[rim : mean.shape[0] - rim, rim : mean.shape[1] - rim].ravel())
+    return _QUIET_FACTOR * max(float(np.quantile(np.concatenate(means), _QUIET_SHARE)), 0.0) if means else 0.0
+
+
+def plausible_noise(energies: list[float]) -> list[float]:
+    """The noise energies of all shots, none of them many times the least.
+
+    Where detail is everywhere, the quietest windows of a sharp shot hold detail, and only the others' tell the noise.
+    """
+    return [min(energy, _MOST_NOISE_RATIO * min(energies)) for energy in energies]
+
+
+_MOST_NOISE_RATIO = 8.0  # three stops of ISO
+_SAMPLE_PX, _SAMPLES_A_SIDE, _SAMPLE_WINDOW_PX = 48, 14, 9
+_QUIET_SHARE, _QUIET_FACTOR = 0.05, 1.2  # the quietest windows hold less noise than the mean by chance, too
+
+
+_TO_PLANES = np.float32(np.stack(rgb_to_ycbcr(np.eye(3)), 0) - [[0], [NEUTRAL], [NEUTRAL]]) * np.float32(
+    [[1], [np.sqrt(_CHROMA_WEIGHT)], [np.sqrt(_CHROMA_WEIGHT)]])
+
+
+def _planes(pixels: np.ndarray) -> np.ndarray:
+    """Luma, and Cb and Cr scaled so that their squares count `_CHROMA_WEIGHT`: float32 `[h, w, 3]`; gray `[h, w, 1]`.
+
+    Clipped to [0, 1] first, so that what a result can't show does not count.
+    """
+    pixels = np.clip(pixels, 0, 1)
+    return pixels if pixels.shape[2] == 1 else cv2.transform(pixels, _TO_PLANES)
+
+
+def _energy(planes: np.ndarray) -> np.ndarray:
+    smooth = cv2.GaussianBlur(planes, (_BLUR_PX, _BLUR_PX), _SIGMA_PX, borderType=cv2.BORDER_REFLECT_101)
+    detail = cv2.Laplacian(smooth, cv2.CV_32F, borderType=cv2.BORDER_REFLECT_101)
+    squares = cv2.multiply(detail, detail)
+    return squares if squares.ndim == 2 else cv2.transform(squares, np.ones((1, squares.shape[2]), np.float32))
+
+
+def _windowed(planes: np.ndarray, usable: np.ndarray, noise: float) -> np.ndarray:
+    """The evidence of planes `[h, w, C]`, of their `usable` pixels (bool `[h, w]`) alone: `[h, w]`."""
+    energy, whole, found = _energy(planes), bool(usable.all()), np.zeros(usable.shape, np.float32)
+    if not whole:
+        usable = usable.astype(np.float32)
+        energy *= usable
+    for window, weight in ((_NEAR_PX, 1.0), (_FAR_PX, _FAR_WEIGHT)):
+        mean = _box_blur_twice(energy, window)
+        if not whole:
+            mean /= np.maximum(_box_blur_twice(usable, window), np.float32(1e-3))
+        independent = 0.4 * window**2  # pixels under the window, about: it has no hard edge, and energy is smooth
+        most_noise = noise * (1 + _NOISE_DEVIATIONS * np.sqrt(2 / independent))
+        found += np.float32(weight) * np.maximum(mean - np.float32(most_noise), 0)
+    return found
+
+
+def _box_blur_twice(plane: np.ndarray, window: int) -> np.ndarray:
+    for _ in range(2):
+        plane = cv2.blur(plane, (window, window), borderType=cv2.BORDER_REFLECT_101)
+    return plane
+
+
+def _without_rim(own: np.ndarray, context: Part, shape: tuple[int, ...]) -> np.ndarray:
+    """`own` without its outermost `_RIM_PX`; the frame's edge ends it, a tile's does not: bool `[h, w]`."""
+    ends = [(int(part.start == 0), int(part.stop == side)) for part, side in zip(context, shape)]
+    if own.all() and not np.any(ends):
+        return own
+    padded = np.pad(own.astype(np.uint8), ends)
+    eroded = cv2.erode(padded, np.ones((2 * _RIM_PX + 1,) * 2))
+    return eroded[ends[0][0] : eroded.shape[0] - ends[0][1], ends[1][0] : eroded.shape[1] - ends[1][1]] > 0
+
+
+def _ramp(covered: np.ndarray) -> np.ndarray | None:
+    """`Evidence.ramp`, from the cells that the shot covers, bool `[h, w]`."""
+    if covered.all():
+        return None
+    padded = np.pad(covered, 1, mode="edge").astype(np.uint8)  # the frame's edge is not the shot's
+    cells = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
+    width = max(_RAMP_SHARE * min(covered.shape), 2)
+    return np.clip((cells - 1) / np.float32(width), 0, 1).astype(np.float32)
+
+
+def cell_means(plane: np.ndarray, cell_px: int) -> np.ndarray:
+    """Means over cells of `cell_px` × `cell_px` px of `[h, w(, C)]`, the last ones filled up by repeating pixels."""
+    height, width = plane.shape[:2]
+    down, right = -height % cell_px, -width % cell_px
+    if down or right:
+        plane = cv2.copyMakeBorder(plane, 0, down, 0, right, cv2.BORDER_REPLICATE)
+    size = plane.shape[1] // cell_px, plane.shape[0] // cell_px
+    return cv2.resize(plane, size, interpolation=cv2.INTER_AREA)
+
+
+def enlarged(cells: np.ndarray, part: Part, cell_px: int) -> np.ndarray:
+    """The part of cells `[h, w]` of `cell_px` × `cell_px` px, interpolated linearly: float32.
+
+    The starts of `part` are multiples of `cell_px`.  The result is that of the whole picture's cells.
+    """
+    rows, columns = (slice(max(p.start // cell_px - 1, 0), min(-(-p.stop // cell_px) + 1, side))
+                     for p, side in zip(part, cells.shape))
+    some = cells[rows, columns]
+    large = cv2.resize(some, None, fx=cell_px, fy=cell_px, interpolation=cv2.INTER_LINEAR)
+    top, left = part[0].start - rows.start * cell_px, part[1].start - columns.start * cell_px
+    return large[top : top + part[0].stop - part[0].start, left : left + part[1].stop - part[1].start]

@@ -1,0 +1,87 @@
+"""What brings one shot to the target exposure: a table of values and, where that is not enough, a field of gain.
+
+The fusion asks for one `Leveling` a shot (`analysis.StackAnalysis.leveling`) and applies it part by part.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from edmf_jax.core.color import linear_to_srgb, srgb_to_linear
+from edmf_jax.fusion.pixels import to_unit
+from edmf_jax.fusion.stack import exposure, tone
+from edmf_jax.fusion.stack.gain_field import GainField
+
+_TABLE_SIZE = 65536
+_BRIGHTEST = float(np.sqrt(srgb_to_linear(tone.GRID[-1])))  # the root of the light at which tables end
+
+
+@dataclasses.dataclass(frozen=True)
+class Leveling:
+    """What brings one shot to the target exposure, and where its values say less than another shot's.
+
+    Attributes:
+      tables: from the shot's values to the target exposure, `exposure.table`, `[C, 65536]`; with a field, to the root
+        of light at the reference's exposure.
+      clipping_loss: how much the shot's clipping hides, per channel, `exposure.clipping_loss`.
+      frame: shape of the reference's frame, `(H, W, …)`.
+      field: None where one table is enough.
+      targets: with a field, from the root of light, 0 … `_BRIGHTEST`, to the target exposure, `[C, 65536]`.
+    """
+
+    tables: np.ndarray
+    clipping_loss: np.ndarray
+    frame: tuple[int, ...]
+    field: GainField | None = None
+    targets: np.ndarray | None = None
+
+    def apply(self, pixels: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
+        """A part of the shot, warped into the reference's frame, at the target exposure: float32 `[h, w, C]`.
+
+        Args:
+          pixels: the shot's own values of that part, `[h, w, C]` in its dtype.
+          rows, columns: where the part lies in the frame; only fields depend on it.
+        """
+        return self._leveled(pixels, None if self.field is None else self.field.stops(rows, columns, self.frame))
+
+    @property
+    def slope(self) -> float:
+        """How much the leveling amplifies noise: root mean square slope over all values and channels, without field."""
+        values = np.repeat(np.linspace(0, 1, 33, dtype=np.float32)[:, None, None], len(self.tables), -1)
+        leveled = self._leveled(values, np.zeros((33, 1), np.float32))
+        return float(np.sqrt(np.mean((32 * np.diff(leveled, axis=0)) ** 2)))
+
+    def confidence(self, pixels: np.ndarray) -> np.ndarray | None:
+        """Confidence in each channel of a part `[h, w, C]` in [0, 1], by its own values; None: 1 everywhere."""
+        if not self.clipping_loss.any():
+            return None
+        return exposure.clipping_confidence(to_unit(pixels), self.clipping_loss)
+
+    def _leveled(self, pixels: np.ndarray, stops: np.ndarray | None) -> np.ndarray:
+        """`pixels` at the target exposure; `stops` of the field there, `[h, w]`."""
+        leveled = exposure.apply(pixels, self.tables)
+        if self.field is None:
+            return leveled
+        gain = np.exp2(-stops / 2) / np.float32(_BRIGHTEST)
+        return exposure.apply(np.minimum(leveled * gain[..., None], np.float32(1)), self.targets)
+
+
+def level(curve: np.ndarray, field: GainField | None, curves: list[np.ndarray], target: np.ndarray,
+          frame: tuple[int, ...]) -> Leveling:
+    """The leveling of a shot whose tone curve is `curve`.
+
+    Args:
+      curve: `[C, len(tone.GRID)]`.
+      field: of this shot.
+      curves: of all shots that are fused.
+      target: `exposure.target_curve`.
+      frame: shape of the reference's frame.
+    """
+    loss = exposure.clipping_loss(curve, curves, target)
+    if field is None:
+        return Leveling(exposure.table(curve, target), loss, tuple(frame))
+    # The root of light is nearly as even to the eye as encoded values, and much faster to compute.
+    root = np.sqrt(srgb_to_linear(tone.GRID))
+    seen = linear_to_srgb(np.linspace(0, _BRIGHTEST, _TABLE_SIZE) ** 2)
+    targets = np.stack([np.interp(seen, tone.GRID, channel) for channel in target]).astype(np.float32)
+    return Leveling(exposure.table(curve, np.tile(root, (len(curve), 1))), loss, tuple(frame), field, targets)

@@ -1,0 +1,80 @@
+"""Shots that show too little to register by, and lie on each other already."""
+
+import cv2
+import numpy as np
+import pytest
+
+from edmf_jax.registration import in_place, register
+from tests.helpers.scenes import defocused, scene
+
+HEIGHT, WIDTH = 240, 320
+
+
+def blob(sigma_px, x=150.0, y=110.0):
+    """A soft ellipse on a plain ground: no keypoints, no detail."""
+    rows, columns = np.mgrid[:HEIGHT, :WIDTH]
+    distance = np.hypot((columns - x) / 2, rows - y)
+    sharp = (distance < 30).astype(np.float32)
+    soft = cv2.GaussianBlur(sharp, (0, 0), sigma_px)
+    return np.rint(255 * np.dstack([0.7 - 0.5 * soft, 0.75 - 0.6 * soft, 0.9 - 0.7 * soft])).astype(np.uint8)
+
+
+def lie(first, second):
+    return in_place.lie_in_place(in_place.color_copy(first), in_place.color_copy(second))
+
+
+def warped(image, matrix):
+    return cv2.warpAffine(image, np.float32(matrix), (image.shape[1], image.shape[0]), borderMode=cv2.BORDER_REFLECT)
+
+
+def test_a_blur_of_one_shot_speaks_for_nothing():
+    for sigma in (2.0, 6.0, 12.0):
+        assert lie(blob(1.0), blob(sigma)) and lie(blob(sigma), blob(1.0))
+
+
+def test_exposure_speaks_for_nothing():
+    darker = np.rint(blob(3.0) * [0.6, 0.5, 0.55]).astype(np.uint8)
+    assert lie(blob(1.0), darker)
+    assert lie(blob(1.0)[..., 1], darker[..., 1])
+
+
+@pytest.mark.parametrize("matrix", [[[1, 0, 6], [0, 1, 0]], [[1, 0, 0], [0, 1, -9]]])
+def test_a_shot_that_lies_elsewhere_is_noticed(matrix):
+    assert not lie(blob(1.0), warped(blob(4.0), matrix))
+
+
+@pytest.mark.parametrize(("degrees", "zoom"), [(6, 1), (0, 1.05), (0, 0.95)])
+def test_a_turn_and_a_zoom_are_noticed(degrees, zoom):
+    first = np.rint(255 * scene(HEIGHT, WIDTH, seed=5)).astype(np.uint8)
+    matrix = cv2.getRotationMatrix2D((WIDTH / 2, HEIGHT / 2), degrees, zoom)
+    assert not lie(first, warped(cv2.GaussianBlur(first, (0, 0), 2.0), matrix))
+
+
+def test_unrelated_pictures_and_other_sizes_do_not_lie_in_place():
+    first, second = (np.rint(255 * scene(HEIGHT, WIDTH, seed=seed)).astype(np.uint8) for seed in (1, 2))
+    assert lie(first, first) and not lie(first, second)
+    assert not lie(first, first[:-40]) and not lie(first[:60], first[:60])
+
+
+def test_along_bars_any_place_will_do():
+    bars = np.repeat((np.arange(WIDTH) // 40 % 2 * 150 + 50)[None], HEIGHT, 0).astype(np.uint8)
+    soft = cv2.GaussianBlur(bars, (0, 0), 7)
+    assert lie(bars, soft) and not lie(bars, np.roll(soft, 12, 1))
+
+
+def test_detail_in_color_alone_is_enough():
+    plane = scene(HEIGHT, WIDTH)[..., 0] - 0.5
+    luma_free = np.dstack([0.5 + 0.4 * plane, 0.5 - 0.4 * plane * (0.299 + 0.114) / 0.587, 0.5 + 0.4 * plane])
+    soft = defocused(luma_free.astype(np.float32), slice(100, 220), 3)
+    first, second = (np.rint(255 * x).astype(np.uint8) for x in (luma_free, soft))
+    found = register(first, second)
+    assert found.confident
+    assert np.abs(found.matrix - np.eye(3)).max() < 0.5
+
+
+def test_a_pair_with_nothing_to_register_by_is_taken_as_it_is():
+    found = register(blob(1.0), blob(9.0))
+    assert found.confident and found.in_place and not found.doubts
+    np.testing.assert_array_equal(found.matrix, np.eye(3))
+    elsewhere = register(blob(1.0), warped(blob(9.0), [[1, 0, 25], [0, 1, 0]]))
+    assert not elsewhere.in_place
