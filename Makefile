@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet $(if $(CONSTRAINTS),--constraint $(C
 # Two files at a time: XLA compiles on one core mostly. Fake devices are set by tests/conftest.py.
 PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
-.PHONY: demo test test-slow test-opencv4 bench lint clean
+.PHONY: demo test test-slow test-opencv4 bench device lint clean
 
 $(VENV)/installed: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'edmf-jax needs Python 3.11 or newer: make PYTHON=python3.12')"
@@ -36,15 +36,20 @@ test: $(VENV)/browser
 	$(BIN)/ruff check .
 	$(PYTEST) -m "not slow"
 
-# Compiling for TPUs that are not here needs libtpu; beside the environment, because with it JAX would look for TPUs.
+# Compiling for TPUs and GPUs that are not here needs libtpu and JAX's CUDA plugin; beside the environment, because with
+# them JAX would look for such devices.
 LIBTPU := $(VENV)/targets/libtpu/libtpu.so
+CUDA_PLUGIN := $(VENV)/targets/cuda
 $(VENV)/targets/done: $(VENV)/installed
 	$(PIP) --no-deps --target $(VENV)/targets libtpu \
 	  || echo "libtpu can't be installed here: the tests that compile for TPUs will be skipped"
+	version=$$($(BIN)/python -c "import jax; print(jax.__version__)") && \
+	  $(PIP) --no-deps --target $(CUDA_PLUGIN) jax-cuda13-plugin==$$version jax-cuda13-pjrt==$$version \
+	  || echo "JAX's CUDA plugin can't be installed here: the tests that compile for GPUs will be skipped"
 	mkdir -p $(VENV)/targets && touch $@
 
 test-slow: $(VENV)/targets/done test-opencv4
-	LIBTPU="$(abspath $(LIBTPU))" $(PYTEST) -m slow
+	LIBTPU="$(abspath $(LIBTPU))" CUDA_PLUGIN="$(abspath $(CUDA_PLUGIN))" $(PYTEST) -m slow
 
 # The tests that read and write pictures, with the other major version of OpenCV (the constraints of Python 3.11 have 5).
 $(VENV)/opencv4/done: $(VENV)/installed
@@ -58,6 +63,11 @@ test-opencv4: $(VENV)/opencv4/done
 # make bench [BENCH="--quick --only training"]; beside PyTorch after: .venv/bin/pip install torch==2.13.0
 bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks $(BENCH)
+
+# make device [DEVICE="paper --source EDMF"]: fills .device for a machine with a GPU; docs/scaling.md, A prepared run
+DEVICE ?= paper
+device: $(VENV)/installed
+	$(BIN)/python -m studies.device.prepare $(DEVICE)
 
 lint: $(VENV)/installed
 	$(BIN)/ruff check .

@@ -28,6 +28,7 @@ def get_config() -> ConfigDict:
     config.data.dataset = "edmf"  # TFDS name: edmf (= edmf/table2), edmf/as_printed, edmf_synthetic
     config.data.split = "train"  # or part of a split, in TFDS notation: "train[:90%]"
     config.data.data_dir = ""  # where TFDS keeps prepared data; empty: its default (variable TFDS_DATA_DIR)
+    config.data.file = ""  # a file of `edmf data pack`, which is read instead, without TensorFlow; --data sets it
     config.data.allow_missing = False  # accept an incomplete copy of the published files
     # The paper's number. Drawn with the seed from the regular grid of the largest stride that holds that many.
     config.data.patches = 106_250
@@ -71,6 +72,9 @@ def get_config() -> ConfigDict:
     config.train.learning_rate = 1e-4  # Adam
     config.train.warmup_steps = 0  # the rate rises linearly from 0 over these steps
     config.train.decay_epochs = 0  # the rate falls to 0 along a cosine over these epochs; 0: constant, as in the paper
+    # How exactly the network's convolutions multiply float32: "default" is what the platform's matrix units do (TF32 on
+    # GPUs, bfloat16 on TPUs, float32 on CPUs), "high" is three passes of it, "highest" is float32 everywhere.
+    config.train.precision = "default"
     config.train.steps_per_call = 0  # steps per dispatch to the devices; 0: 1 on a CPU, 16 on an accelerator
     config.train.diverged_ratio = 20.0  # stop at a loss above this many times the median of the last 100; 0: never
     config.train.log_every_steps = 20

@@ -1,6 +1,6 @@
 """How calm, how sharp and how true to the shots fused pictures of real stacks are: ours, enfuse and OpenFocus.
 
-    python -m studies.calm ../shared/cases/damselfly-mottle … [--programs edmf enfuse openfocus:stackmffv3]
+    python -m studies.calm ../shared/cases/damselfly-mottle … [--programs edmf edmf-chooser enfuse openfocus:METHOD]
         [--pictures OUT]
 
 Every folder is a stack, without truth.  It is registered and leveled by us, and cut to what all shots cover; the other
@@ -25,7 +25,7 @@ import numpy as np
 from edmf_jax.core.color import luma
 from edmf_jax.fusion.pixels import from_unit, to_unit
 from edmf_jax.fusion.shot_files import ShotFiles
-from edmf_jax.fusion.stack import PhotoOptions, fuse_photos
+from edmf_jax.fusion.stack import PhotoOptions, chooser_engine, fuse_photos
 from edmf_jax.io.images import read_image, write_image
 from edmf_jax.methods.openfocus import PREFIX, OpenFocus
 from studies.stack_programs import ENFUSE
@@ -101,6 +101,14 @@ def leveled_stack(folder: Path) -> tuple[np.ndarray, list[np.ndarray]]:
             [from_unit(shot[part], np.dtype(np.uint8)) for shot in shots])
 
 
+def chosen_picture(folder: Path) -> np.ndarray:
+    """Our picture of a stack, chosen by the shipped network; otherwise as of `leveled_stack`."""
+    given = ShotFiles.find([folder], None, lambda line: None)
+    result = fuse_photos(given.readers, given.names, weights=chooser_engine.load("chooser"),
+                         options=PhotoOptions(crop=True))
+    return from_unit(to_unit(result.image), np.dtype(np.uint8))
+
+
 def enfuse(shots: Sequence[np.ndarray]) -> np.ndarray:
     """The picture of enfuse with hard masks, as focus stacks are made with it."""
     with tempfile.TemporaryDirectory() as folder:
@@ -122,7 +130,8 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m studies.calm", description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="a stack each")
     parser.add_argument("--programs", nargs="+", default=["edmf", "enfuse"], metavar="PROGRAM",
-                        help="edmf, enfuse or openfocus:METHOD (default: edmf enfuse)")
+                        help="edmf, edmf-chooser (with --weights chooser), enfuse or openfocus:METHOD (default: edmf "
+                        "enfuse)")
     parser.add_argument("--pictures", type=Path, metavar="OUT", help="a folder for the pictures")
     given = parser.parse_args(argv)
     print("| stack | program | " + " | ".join(HEAD) + " |\n| --- | --- |" + " ---: |" * len(HEAD))
@@ -130,7 +139,8 @@ def main(argv: list[str] | None = None) -> None:
         ours, shots = leveled_stack(folder)
         levels = [luma(shot.astype(np.float32)) for shot in shots]
         for program in given.programs:
-            picture = ours if program == "edmf" else fuser(program)(shots)
+            picture = (ours if program == "edmf" else chosen_picture(folder) if program == "edmf-chooser"
+                       else fuser(program)(shots))
             numbers = qualities(luma(picture[..., :3].astype(np.float32)), levels)
             print(f"| {folder.name} | {program} | " + " | ".join(f"{x:.2f}" for x in numbers) + " |", flush=True)
             if given.pictures:

@@ -25,6 +25,7 @@ import numpy as np
 
 from edmf_jax.cli.main import main as edmf
 from edmf_jax.registration.transforms import corners
+from studies.stack_truth import read_alignment
 
 SECONDS = 1800  # after which a program counts as failed
 EDMF = [sys.executable, "-c", "import sys; from edmf_jax.cli.main import entry; sys.exit(entry())"]
@@ -95,7 +96,7 @@ def run_edmf(paths: Sequence[Path], folder: Path, options: argparse.Namespace) -
     outcome = run_child([*EDMF, *edmf_align(paths, folder)])
     if outcome.found is None and (folder / "alignment.json").exists():
         outcome = dataclasses.replace(outcome, found={})  # shots were left out: an exit status, and a result
-    return with_maps(outcome, lambda: json.loads((folder / "alignment.json").read_text()))
+    return with_maps(outcome, lambda: read_alignment(folder / "alignment.json"))
 
 
 def run_ours(paths: Sequence[Path], folder: Path, options: argparse.Namespace) -> Outcome:
@@ -109,7 +110,7 @@ def run_ours(paths: Sequence[Path], folder: Path, options: argparse.Namespace) -
     took = round(time.perf_counter() - began, 3)
     lines = [line for line in re.split(r"[\r\n]+", printed.getvalue()) if line.strip()] or [f"exit status {code}"]
     written = folder / "alignment.json"
-    found = json.loads(written.read_text()) if written.exists() else None
+    found = read_alignment(written) if written.exists() else None
     return Outcome(took, None, found, "" if found else lines[-1][-300:])
 
 

@@ -2,7 +2,8 @@
 
     python -m studies.stack_truth FOLDER ALIGNMENT.json
 
-FOLDER is what `studies.stack_scenes` wrote; ALIGNMENT.json has the form of `edmf align --save-alignment`:
+FOLDER is what `studies.stack_scenes` wrote; ALIGNMENT.json is what `edmf align --save-alignment` writes, or has the form
+that all programs' alignments are brought to:
 
     {"reference": NAME, "shots": [{"name": …, "matrix": 3×3, reference px → shot px, "flow": None or {…}}, …],
      "left_out": [{"name": …, "reason": …}, …]}
@@ -69,6 +70,16 @@ def read_truth(folder: Path) -> Truth:
     """What `write_stack` wrote into a folder."""
     truth = json.loads((folder / TRUTH_FILE).read_text())
     return Truth({shot["name"]: shot for shot in truth["shots"]}, np.load(folder / VERGENCE_FILE), truth["blur_px"])
+
+
+def read_alignment(path: Path) -> dict:
+    """An alignment from a file, in the form that all programs' alignments are brought to."""
+    found = json.loads(path.read_text())
+    if "left_out" in found:
+        return found
+    left_out = [{"name": shot["name"], "reason": shot["left_out"]} for shot in found["shots"] if "left_out" in shot]
+    return {"reference": found["shots"][found["reference"] - 1]["name"],
+            "shots": [shot for shot in found["shots"] if "left_out" not in shot], "left_out": left_out}
 
 
 def score(truth: Truth, found: dict) -> list[dict]:
@@ -160,7 +171,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("folder", type=Path, help="with the shots and truth.json")
     parser.add_argument("alignment", type=Path, help="written by `edmf align --save-alignment`")
     given = parser.parse_args(argv)
-    for result in score(read_truth(given.folder), json.loads(given.alignment.read_text())):
+    for result in score(read_truth(given.folder), read_alignment(given.alignment)):
         print(json.dumps(result))
 
 

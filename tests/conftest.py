@@ -22,13 +22,18 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 
 @pytest.fixture(scope="session", autouse=True)
 def compilation_cache(tmp_path_factory):
-    """What one test compiled, another one or a command that a test starts need not compile again."""
-    folder = str(tmp_path_factory.mktemp("compiled"))
-    jax.config.update("jax_compilation_cache_dir", folder)
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = folder
-    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.5"
+    """What one test compiled, no other test, command that a test starts, or process of pytest need compile again."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # of all workers
+    folder = str(folder / "compiled")
+    # JAX locks a cache of limited size only; without a lock one process may read what another has half written.
+    for name, value in (("compilation_cache_dir", folder), ("compilation_cache_max_size", 2**33),
+                        ("persistent_cache_min_compile_time_secs", 0.2)):
+        jax.config.update(f"jax_{name}", value)
+        os.environ[f"JAX_{name.upper()}"] = str(value)
     return folder
+
 
 @pytest.fixture
 def reference():

@@ -165,8 +165,9 @@ def trained(folder: Path) -> dict:
     names = sorted(path.name for path in (folder / "w").iterdir() if path.name not in LASTING)
     steps = sorted(path.name for path in (folder / "w" / "checkpoints").iterdir())
     run = json.loads((folder / "w" / "run.json").read_text())
+    sets = sorted(path.name for path in (folder / "w" / "memory").iterdir())
     return {"rows": rows, "params": params_sha256(load_weights(output).params), "names": names, "steps": steps,
-            "run": {k: v for k, v in run.items() if k != "begun"}}
+            "sets": sets, "run": {k: v for k, v in run.items() if k != "begun"}}
 
 
 def check_training(folder: Path, expected: dict) -> None:

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 
-from edmf_jax.cli.options import add_metrics
+from edmf_jax.cli.options import add_device, add_metrics, network_on, say
 
 # Equal to the keys of `core.exposures.CONDITIONS` and `evaluation.benchmark.BENCHMARKS`; repeated here, so that --help
 # need not import them.
@@ -34,8 +34,11 @@ def add_command(command: Callable[..., argparse.ArgumentParser]) -> None:
     sub.add_argument("--store", default="png", choices=("png", "jpeg75"),
                      help="score the pictures as stored losslessly (default), or as JPEG of quality 75, as in Table 2")
     sub.add_argument("--gray", action="store_true", help="convert pictures to gray before fusing, as in Table 2")
+    add_device(sub)
     add_metrics(sub)
     sub.add_argument("--limit", type=int, metavar="N", help="use only the first N pairs, for a quick test")
+    sub.add_argument("--every", type=int, default=1, metavar="N",
+                     help="use only every Nth pair, spread over the whole set")
     sub.add_argument("--data-dir", metavar="DIR", help="where TFDS keeps prepared data (also: TFDS_DATA_DIR)")
     sub.add_argument("--exposures", choices=EXPOSURES,
                      help="change the exposure of the sources, in linear light, and take the truth at the mean of "
@@ -45,15 +48,15 @@ def add_command(command: Callable[..., argparse.ArgumentParser]) -> None:
                      help="for image_pairs: file names of the first sources, like 'near/{id}.jpg'")
     sub.add_argument("--pattern-b", metavar="P", help="the same for the second sources")
     sub.add_argument("--pattern-truth", metavar="P", help="the same for the ground truths, if there are any")
+    sub.add_argument("--csv", metavar="FILE",
+                     help="also write all rows, with the SHA-256 of each stored picture, to this file")
     sub.add_argument("--allow-missing", action="store_true",
                      help="leave out pairs that are missing from the data set's copy or from a folder: method")
 
 
 def _evaluate(args: argparse.Namespace) -> None:
     from edmf_jax.errors import UserError
-    from edmf_jax.evaluation.benchmark import run_benchmark
-    from edmf_jax.evaluation.evaluate import evaluate
-    from edmf_jax.evaluation.tables import markdown_table, means_table
+    from edmf_jax.evaluation.tables import markdown_table
 
     if (args.dataset is None) == (args.benchmark is None):
         given = f"--dataset {args.dataset} and --benchmark {args.benchmark}" if args.dataset else "neither is given"
@@ -63,11 +66,24 @@ def _evaluate(args: argparse.Namespace) -> None:
                         "--exposures out, or give a --dataset instead")
     patterns = {"a": args.pattern_a, "b": args.pattern_b, "truth": args.pattern_truth}
     options = {"source": args.source, "split": args.split, "tiling": args.tiling, "store": args.store,
-               "gray": args.gray, "metrics": args.metrics, "limit": args.limit, "data_dir": args.data_dir,
-               "patterns": patterns if any(patterns.values()) else None, "allow_missing": args.allow_missing,
-               "as_published": args.as_published}
+               "gray": args.gray, "metrics": args.metrics, "limit": args.limit, "every": args.every,
+               "data_dir": args.data_dir, "patterns": patterns if any(patterns.values()) else None,
+               "allow_missing": args.allow_missing, "as_published": args.as_published}
+    with network_on(args.device, say("evaluate")):
+        print(markdown_table(_table(args, options)))
+
+
+def _table(args: argparse.Namespace, options: dict):
+    """The means of what is evaluated, a table of `evaluation.tables`."""
+    from edmf_jax.errors import UserError
+    from edmf_jax.evaluation.benchmark import run_benchmark
+    from edmf_jax.evaluation.evaluate import evaluate
+    from edmf_jax.evaluation.tables import means_table
+
     if args.benchmark:
-        table = run_benchmark(args.benchmark, args.method, args.workdir, **options)
-    else:
-        table = means_table(evaluate(args.dataset, args.method, args.workdir, exposures=args.exposures, **options))
-    print(markdown_table(table))
+        if args.csv:
+            raise UserError(f"--csv {args.csv}: --benchmark {args.benchmark} has several evaluations; leave --csv out, "
+                            "and give it to an evaluation of one of its sub-folders")
+        return run_benchmark(args.benchmark, args.method, args.workdir, **options)
+    return means_table(evaluate(args.dataset, args.method, args.workdir, exposures=args.exposures, csv=args.csv,
+                                **options))

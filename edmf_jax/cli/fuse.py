@@ -46,9 +46,9 @@ def add_command(command: Callable[..., argparse.ArgumentParser]) -> None:
                      "shots, of which OVERLAP are in the next one too: OUT/slab-01.tif, … for retouching")
     sub.add_argument("--format", choices=FORMATS, help="format of the results of a batch or slabs (default: as the "
                      "first shot)")
-    sub.add_argument("--weights", metavar="DIR-or-NAME",
-                     help="written by `edmf export` or `edmf import-mufusion` (default: the shipped ones), for "
-                          "--pixels network")
+    sub.add_argument("--weights", metavar="NAME-or-DIR",
+                     help="chooser: a network chooses among the shots; none (default): a hand-made measure does; or, "
+                          "for --pixels network, what `edmf export` or `edmf import-mufusion` wrote (default: edmf)")
     sub.add_argument("--preset", default="photo", choices=("photo", "paper"),
                      help="photo (default): any number of hand-held shots; paper: two registered shots of one size, by "
                           "the published method")
@@ -105,16 +105,21 @@ def _fuse(args) -> int:
 
 
 def _needs_weights(args) -> bool:
-    return bool(args.weights or args.preset == "paper" or args.pixels == "network")
+    """Whether a network fuses luma."""
+    from edmf_jax.fusion.settings import fuses_luma
+
+    return args.preset == "paper" or args.pixels == "network" or fuses_luma(args.weights)
 
 
 def _check_together(args, batch: bool) -> None:
     """Raises UserError if options were given that exclude each other."""
     from edmf_jax.errors import UserError
+    from edmf_jax.fusion.settings import check_weights
 
+    check_weights(args.weights, args.preset, args.pixels)
     if args.device == "gpu" and not _needs_weights(args):
-        raise UserError("--device gpu: only networks run on a GPU; add --preset paper or --pixels network, or leave "
-                        "out --device")
+        raise UserError("--device gpu: only the network that fuses luma runs on a GPU; add --preset paper or --pixels "
+                        "network, or leave out --device")
     if bool(args.shots) == batch:
         what = "neither is given" if not batch else f"{args.shots[0]} is a shot beside a batch"
         raise UserError(f"give SHOTs, or one of --pairs and --stacks: {what}")
@@ -177,11 +182,14 @@ def _fuse_batch(args) -> int:
 
     from edmf_jax.fusion.align import make_folder
     from edmf_jax.fusion.batch import run_jobs
-    from edmf_jax.fusion.fuse import fuse_files, resolve_weights
+    from edmf_jax.fusion.fuse import fuse_files
+    from edmf_jax.fusion.settings import is_chooser, resolve_weights
     from edmf_jax.runtime.interrupt import Interrupted
 
     jobs = _find_jobs(args)
-    weights = resolve_weights(args.weights) if _needs_weights(args) else args.weights  # once for all jobs
+    weights = args.weights
+    if _needs_weights(args) or is_chooser(weights):
+        weights = resolve_weights(weights, say("fuse"))  # once for all jobs
     make_folder(args.output)
     without: dict[str, list[str]] = {}  # job → shots that were left out
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edmf_jax.methods.base import MethodInfo
+    from edmf_jax.methods.registry import Elsewhere
 
 
 def add_command(command: Callable[..., argparse.ArgumentParser]) -> None:
@@ -23,19 +24,23 @@ def _methods(args: argparse.Namespace) -> None:
         print(_entry(info_of(name)), end="\n\n")
     print("Run by other programs:\n")
     for other in ELSEWHERE:
-        print(_block(other.name, f"{other.title}: {other.paper}, {other.year}",
+        print(_block(other.name, f"{other.title}{_paper(other)}",
                      f"license: {other.license}; get it: {other.source}", other.reason), end="\n\n")
     print(f"Imported weights are in {weights_folder()} (environment variable EDMF_METHODS_DIR).")
 
 
 def _entry(info: "MethodInfo") -> str:
     """What is known of a method that this package runs."""
-    paper = f": {info.paper}, {info.year}" if info.paper else ""
-    lines = [f"{info.title}{paper}{f', https://doi.org/{info.doi}' if info.doi else ''}",
-             f"weights: {_weights(info)}", f"verified: {info.verified}"]
+    lines = [f"{info.title}{_paper(info)}", f"weights: {_weights(info)}", f"verified: {info.verified}"]
     if not info.in_all:
         lines.append("takes minutes a picture, so `--method all` leaves it out")
     return _block(info.name, *lines)
+
+
+def _paper(info: "MethodInfo | Elsewhere") -> str:
+    """": authors, year, address", or "" if there is no paper."""
+    paper = f": {info.paper}, {info.year}" if info.paper else ""
+    return f"{paper}, https://doi.org/{info.doi}" if info.doi else paper
 
 
 def _block(name: str, *lines: str) -> str:

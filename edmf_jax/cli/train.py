@@ -13,6 +13,8 @@ def add_command(command: Callable[..., argparse.ArgumentParser]) -> None:
     sub.add_argument("--config", required=True, metavar="FILE", help="for example configs/edmf.py")
     sub.add_argument("--workdir", required=True, metavar="DIR",
                      help="the run's folder; created if absent, continued if not")
+    sub.add_argument("--data", metavar="FILE", help="read the pairs from this file of `edmf data pack`, without "
+                     "TensorFlow (the same as --config.data.file=FILE)")
     sub.add_argument("--profile", type=positive, default=0, metavar="STEPS",
                      help="trace this many steps into DIR/profile, for xprof or Perfetto")
     sub.add_argument("--tensorboard", action="store_true", help="also write the log for TensorBoard")
@@ -31,6 +33,8 @@ def _train(args: argparse.Namespace, fields: Sequence[str]) -> None:
     from edmf_jax.runtime.process import enable_compilation_cache
     from edmf_jax.training.config import load_config
 
+    if args.data is not None:
+        fields = [*fields, f"--config.data.file={args.data}"]
     config = load_config(args.config, fields)
     enable_compilation_cache()
     if "task" in config and config.task == "chooser":

@@ -2,16 +2,18 @@
 
 It corrects a hand-made logit, which is an input (`hand_made.hand_made_logits`, or any other measure).  For shot k
 
-    logit_k  = gate_k · (hand_k − max_j hand_j) + 4 · correction_k,   gate_k = 2 · sigmoid(…), weights = softmax over k
+    logit_k  = hand_k − max_j hand_j + certainty · 4 · correction_k,   weights = softmax over k
     repair   = Σ_k weight_k · (offset_k + gain_k · (pixels_k − blur(pixels_k)))
 
-The last layer starts at zero: gates are 1, corrections and repair 0, so an untrained network makes the hand-made choice
-exactly.  The repair is for what no shot has right: a defocused foreground of coverage A and color F lays
-A·F + (1 − A)·B over the background B, which an offset and a gain on detail undo.
+The last layer starts at zero, so an untrained network makes the hand-made choice exactly.  What the hand-made measure
+is sure of stays sure unless the network is surer: a learned factor on its logits was tried, and learned first to doubt
+everything (docs/chooser.md).  The repair is for what no shot has right: a defocused foreground of coverage A and color
+F lays A·F + (1 − A)·B over the background B, which an offset and a gain on detail undo.
 
 **Order and number of shots are free.**  A U-Net (1/2, 1/4, … of the resolution, pixels unshuffled and shuffled) sees
 one shot at a time.  At every scale the shots' features are pooled, maximum and mean, and its decoder compares each
-shot's own with the pooled ones.
+shot's own with the pooled ones.  Besides learned features there are `ENERGIES`, amounts of detail in blocks of each
+scale; of them the decoder sees logarithms of ratios, what a hand-made measure would be built from.
 
 **Two passes in bounded memory.**  No encoder sees another shot, so one pass adds each shot's `encode` to the running
 maxima and sums of `Pooled`, and a second one takes `decode` of each shot (encoded again) to its logit.  `choose` does
@@ -21,6 +23,7 @@ Arrays are `[M, H, W, C]` for M shots (of any number of scenes), or `[B, N, H, W
 multiples of `factor(params)`; pixels are leveled, in [0, 1]; C is 1 or 3.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -29,15 +32,21 @@ import numpy as np
 
 from edmf_jax.core.color import rgb_to_ycbcr
 from edmf_jax.core.filters import correlate1d, gaussian_kernel
-from edmf_jax.core.hand_made import POWER, gray
+from edmf_jax.core.hand_made import FLOOR, POWER, gray
 
 SIZES = {"small": (8, 10, 16, 24), "medium": (14, 20, 30, 36), "large": (20, 30, 48, 64)}
 """Size → channels at 1/2, 1/4, 1/8, 1/16 of the resolution; about 50, 150 and 400 thousand parameters."""
 FEATURES = 9  # of each pixel, see `features`
-_OUTPUTS = 6  # of each pixel: correction, gate, gain, offset of R, G and B
-_BLURS = ((1.0, 3), (3.0, 8), (2.0, 5))  # (σ, half width) px: luma near and wide, and chroma
+ENERGIES = 3  # at every scale, of a shot: mean absolute detail of luma near and wide, and of chroma
+_COMPARED = 2 * ENERGIES  # of each block: log ratios to the shots' mean and to their maximum
+_BEHIND = 4  # at the finest scale: how far each of 2×2 pixels is behind the best hand-made logit
+MOST_BEHIND = 3.0
+FULL_STRENGTH = 0.02  # of detail: the network is heard half; five 8-bit levels
+ENERGY_FLOOR = 0.03  # half an 8-bit level of near detail
+_OUTPUTS = 5  # of each pixel: correction, gain, offset of R, G and B
+BLURS = ((1.0, 3), (3.0, 8), (2.0, 5))  # (σ, half width) px: luma near and wide, and chroma
 _LEAST_VALID = 1e-6
-_STRENGTH = 4.0  # of the correction, so that the last layer's weights stay of order 1
+STRENGTH = 4.0  # of the correction, so that the last layer's weights stay of order 1
 
 Params = dict[str, dict[str, jax.Array]]
 
@@ -59,7 +68,10 @@ class Shots(NamedTuple):
 
 
 class Encoded(NamedTuple):
-    """A shot's features at every scale, `[M, h, w, c]`, and whether it covers any of their pixels, `[M, h, w, 1]`."""
+    """A shot's features at every scale, `[M, h, w, c]`, and whether it covers any of their pixels, `[M, h, w, 1]`.
+
+    The last `ENERGIES` of the features are the energies.
+    """
 
     features: tuple[jax.Array, ...]
     present: tuple[jax.Array, ...]
@@ -101,9 +113,10 @@ def init_params(key: jax.Array, widths: tuple[int, ...]) -> Params:
         block(f"encode{i}", width)
         conv(f"own{i}", 1, width, width, 0.7)
         conv(f"pooled{i}", 1, 2 * width, width, 0.7)
+        conv(f"compare{i}", 3 if i == 0 else 1, _COMPARED + (0 if i else _BEHIND), width, 0.7)
         if i + 1 < len(widths):
             conv(f"up{i}", 1, widths[i + 1], width, 0.7)
-        for name in _decoder_blocks(i, len(widths)):
+        for name in decoder_blocks(i, len(widths)):
             block(name, width)
     conv("head", 3, widths[0], 4 * _OUTPUTS, 0.0)
     sizes = [int(np.prod(shape)) for shape, _ in kernels.values()]
@@ -112,8 +125,11 @@ def init_params(key: jax.Array, widths: tuple[int, ...]) -> Params:
             for (name, (shape, deviation)), x in zip(kernels.items(), drawn)}
 
 
-def _decoder_blocks(scale: int, count: int) -> tuple[str, ...]:
-    # One block at the finest scale, which costs most, and at the coarsest, which reaches furthest; two at the others.
+def decoder_blocks(scale: int, count: int) -> tuple[str, ...]:
+    """Names of the decoder's blocks at one of `count` scales.
+
+    One at the finest scale, which costs most, and at the coarsest, which reaches furthest; two at the others.
+    """
     return tuple(f"decode{scale}{i}" for i in range(1 if scale in (0, count - 1) else 2))
 
 
@@ -134,11 +150,18 @@ def reach_px(params: Params) -> int:
     """
     count = scales(params)
     at = lambda scale: 2 ** (scale + 1)
-    convolutions = 2 * at(0)  # stem and head
+    decoder = 2 * at(0)  # comparison and head
     for scale in range(count):
-        convolutions += 2 * at(scale) * (1 + len(_decoder_blocks(scale, count)))
+        decoder += 2 * at(scale) * len(decoder_blocks(scale, count))
+    return encoder_reach_px(params) + decoder
+
+
+def encoder_reach_px(params: Params) -> int:
+    """A pixel can change the `encode` of pixels up to this far away, besides through `hand`."""
+    at = lambda scale: 2 ** (scale + 1)
+    convolutions = at(0) + sum(2 * at(scale) for scale in range(scales(params)))
     # From a pixel's own coarse pixel, at most its side less one away.
-    return convolutions + at(count - 1) - 1 + max(half for _, half in _BLURS)
+    return convolutions + at(scales(params) - 1) - 1 + max(half for _, half in BLURS)
 
 
 def count_params(params: Params) -> int:
@@ -164,10 +187,10 @@ def features(shots: Shots) -> jax.Array:
     valid = shots.valid[..., None].astype(jnp.float32)
     pixels = jnp.where(shots.valid[..., None], shots.pixels, 0)
     y = gray(pixels)[..., None]
-    near, wide = (_blurred(y, valid, *blur) for blur in _BLURS[:2])
+    near, wide = (_blurred(y, valid, *blur) for blur in BLURS[:2])
     if pixels.shape[-1] == 3:
         color = jnp.stack(rgb_to_ycbcr(pixels)[1:], -1)
-        color = color - _blurred(color, valid, *_BLURS[2])
+        color = color - _blurred(color, valid, *BLURS[2])
     else:
         color = jnp.zeros((*y.shape[:-1], 2), y.dtype)
     strength = jnp.where(shots.valid, shots.hand, 0)[..., None] / POWER
@@ -178,17 +201,25 @@ def features(shots: Shots) -> jax.Array:
 
 def encode(params: Params, shots: Shots, dtype: jnp.dtype = jnp.float32) -> Encoded:
     """The first pass: features of shots `[M, …]` at every scale, each from its own shot alone."""
-    x = _convolve(params, "stem", _to_depth(features(shots)).astype(dtype))
-    present = _to_depth(shots.valid[..., None]).any(-1, keepdims=True)
-    found, there = [], []
+    there, present = [], shots.valid[..., None]
+    for _ in range(scales(params)):
+        present = _to_depth(present).any(-1, keepdims=True)
+        there.append(present)
+    return Encoded(encode_features(params, features(shots), dtype), tuple(there))
+
+
+def encode_features(params: Params, seen: jax.Array, dtype: jnp.dtype = jnp.float32) -> tuple[jax.Array, ...]:
+    """`Encoded.features`, from `features` `[M, H, W, FEATURES]`."""
+    x = _convolve(params, "stem", _to_depth(seen).astype(dtype))
+    energy = jnp.stack([jnp.abs(seen[..., 1]), jnp.abs(seen[..., 2]), jnp.abs(seen[..., 4:6]).sum(-1)], -1)
+    found = []
     for scale in range(scales(params)):
         if scale:
             x = _convolve(params, f"down{scale}", _to_depth(_activate(x)))
-            present = _to_depth(present).any(-1, keepdims=True)
+        energy = _halved(energy)
         x = _block(params, f"encode{scale}", x)
-        found.append(_activate(x))
-        there.append(present)
-    return Encoded(tuple(found), tuple(there))
+        found.append(jnp.concatenate([_activate(x), energy.astype(dtype)], -1))
+    return tuple(found)
 
 
 # ---- over shots
@@ -223,26 +254,73 @@ def decode(params: Params, shots: Shots, own: Encoded, pooled: Pooled, shots_per
     Returns:
       Logits `[M, H, W]`, −∞ where a shot is not valid; each shot's repair `[M, H, W, C]`.
     """
+    behind = jnp.where(shots.valid, shots.hand - jnp.repeat(pooled.hand, shots_per_scene, 0), 0)
+    mean = [(total / jnp.maximum(count, 1)).astype(x.dtype)
+            for x, total, count in zip(own.features, pooled.total, pooled.count)]
+    largest = [jnp.where(count > 0, most, 0).astype(x.dtype)
+               for x, most, count in zip(own.features, pooled.largest, pooled.count)]
+    out = compare(params, own.features, largest, mean, behind, shots_per_scene)
+    heard = jnp.repeat(certainty(pooled.hand), shots_per_scene, 0)
+    logits = behind + heard * (relative_logits(out, behind) - behind)
+    logits = jnp.where(shots.valid, logits, -jnp.inf)
+    return logits, _repair(shots, out[..., 1], out[..., 2:])
+
+
+def compare(params: Params, own: Sequence[jax.Array], largest: Sequence[jax.Array], mean: Sequence[jax.Array],
+            behind: jax.Array, shots_per_scene: int = 1) -> jax.Array:
+    """The decoder: what the last layer says of each pixel, `[M, H, W, 5]`.
+
+    Args:
+      params: the network's.
+      own: `Encoded.features`.
+      largest, mean: of these over the shots of each scene, `[M / shots_per_scene, …]`.
+      behind: hand-made logits less the largest one, `[M, H, W]`.
+      shots_per_scene: of the M.
+    """
     spread = lambda x: jnp.repeat(x, shots_per_scene, 0)
     x, count_scales = None, scales(params)
     for scale in reversed(range(count_scales)):
-        own_x, count = own.features[scale], pooled.count[scale]
-        mean = (pooled.total[scale] / jnp.maximum(count, 1)).astype(own_x.dtype)
-        both = jnp.concatenate([jnp.where(count > 0, pooled.largest[scale], 0).astype(own_x.dtype), mean], -1)
-        mixed = _convolve(params, f"own{scale}", own_x) + spread(_convolve(params, f"pooled{scale}", both))
+        (own_x, own_energy), (top, top_energy), (middle, mean_energy) = (
+            _without_energy(features[scale]) for features in (own, largest, mean))
+        compared = [own_energy - spread(mean_energy), own_energy - spread(top_energy)]
+        if scale == 0:
+            compared.append(_to_depth(jnp.maximum(behind[..., None] / POWER, -MOST_BEHIND)).astype(own_x.dtype))
+        mixed = (_convolve(params, f"own{scale}", own_x)
+                 + spread(_convolve(params, f"pooled{scale}", jnp.concatenate([top, middle], -1)))
+                 + _convolve(params, f"compare{scale}", jnp.concatenate(compared, -1)))
         x = mixed if x is None else mixed + _twice(_convolve(params, f"up{scale}", _activate(x)))
-        for name in _decoder_blocks(scale, count_scales):
+        for name in decoder_blocks(scale, count_scales):
             x = _block(params, name, x)
-    out = _to_space(_convolve(params, "head", _activate(x))).astype(jnp.float32)
-    behind = jnp.where(shots.valid, shots.hand - spread(pooled.hand), 0)
-    logits = 2 * jax.nn.sigmoid(out[..., 1]) * behind + _STRENGTH * out[..., 0]
-    return jnp.where(shots.valid, logits, -jnp.inf), _repair(shots, out[..., 2], out[..., 3:])
+    return _to_space(_convolve(params, "head", _activate(x))).astype(jnp.float32)
+
+
+def certainty(best: jax.Array, xp=jnp) -> jax.Array:
+    """How far the network is heard, in [0, 1]: not where no shot has detail, and the choice is one of noise.
+
+    As `fusion.stack.choice` has it, which takes the choice there from what is around.
+
+    Args:
+      best: the best hand-made logit of all shots, −∞ where no shot is valid.
+      xp: the array module.
+    """
+    strength = xp.maximum(xp.exp(best / POWER) - FLOOR, 0)
+    return strength**4 / (strength**4 + FULL_STRENGTH**4)
+
+
+def relative_logits(out: jax.Array, behind: jax.Array) -> jax.Array:
+    """Logits `[M, H, W]` beyond the best hand-made one where certain, of `compare` and its `behind`."""
+    return behind + STRENGTH * out[..., 0]
+
+
+def _without_energy(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Learned features, and logarithms of the energies, from features `[M, h, w, c]`."""
+    return x[..., :-ENERGIES], jnp.log(jnp.maximum(x[..., -ENERGIES:], 0) + ENERGY_FLOOR)
 
 
 def _repair(shots: Shots, gain: jax.Array, offset: jax.Array) -> jax.Array:
     valid = shots.valid[..., None]
     pixels = jnp.where(valid, shots.pixels, 0)
-    detail = pixels - _blurred(pixels, valid.astype(jnp.float32), *_BLURS[1])
+    detail = pixels - _blurred(pixels, valid.astype(jnp.float32), *BLURS[1])
     if pixels.shape[-1] == 1:
         offset = offset.mean(-1, keepdims=True)
     return jnp.where(valid, 0.2 * offset + gain[..., None] * detail, 0)
@@ -299,6 +377,12 @@ def _to_depth(x: jax.Array) -> jax.Array:
     """`[M, H, W, C]` → `[M, H/2, W/2, 4C]`."""
     m, h, w, c = x.shape
     return x.reshape(m, h // 2, 2, w // 2, 2, c).transpose(0, 1, 3, 2, 4, 5).reshape(m, h // 2, w // 2, 4 * c)
+
+
+def _halved(x: jax.Array) -> jax.Array:
+    """Means of 2×2 pixels: `[M, H, W, C]` → `[M, H/2, W/2, C]`."""
+    m, h, w, c = x.shape
+    return x.reshape(m, h // 2, 2, w // 2, 2, c).mean((2, 4))
 
 
 def _to_space(x: jax.Array) -> jax.Array:

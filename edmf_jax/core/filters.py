@@ -3,9 +3,11 @@
 A plane is `[..., H, W]`, floating point, any range; leading axes are batch axes and never mix.
 
 No filter is written as a convolution: one-channel convolutions are 20 to 50 times slower on XLA's CPU backend and
-leave the matrix units of a GPU or TPU idle.  Short filters are sums of shifted slices; the Gaussian window is a
-product with a banded matrix (`band_matrix`).
+leave the matrix units of a GPU or TPU idle.  Short filters are sums of shifted slices; how the Gaussian window is
+written depends on the platform (`WINDOW_FORMS`).
 """
+
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -64,14 +66,40 @@ def band_matrix(weights: np.ndarray, length: int) -> np.ndarray:
 def gaussian_filter(x: jax.Array, size_px: int = 11, sigma_px: float = 1.5) -> jax.Array:
     """Gaussian-weighted local mean over `size_px`×`size_px`, valid region: `[..., H − size_px + 1, W − size_px + 1]`.
 
-    Two products with banded matrices: for training patches they are faster than 22 shifted sums, whose gradient
-    XLA's CPU backend takes half a minute to compile, and fuses into a program ten times slower.
+    Written as the platform that it is compiled for needs it, see `WINDOW_FORMS`.
     """
     weights = gaussian_kernel(size_px, sigma_px)
+    forms = {platform: functools.partial(_WINDOWS[form], weights=weights) for platform, form in WINDOW_FORMS.items()}
+    return jax.lax.platform_dependent(x, **forms, default=functools.partial(shifted_window, weights=weights))
+
+
+def window_form(platform: str) -> str:
+    """How `gaussian_filter` is written for a device's `platform` ("cpu", "gpu" or "tpu"), in words."""
+    return WINDOW_FORMS.get("cuda" if platform == "gpu" else platform, _SHIFTED)
+
+
+def banded_window(x: jax.Array, weights: np.ndarray) -> jax.Array:
+    """Correlation of planes with `weights` along both axes, valid region, as two products with banded matrices."""
     rows, columns = (jnp.asarray(band_matrix(weights, n), x.dtype) for n in x.shape[-2:])
     # Full precision: the bfloat16 or TF32 of a matrix unit has errors larger than the variances of SSIM.
     full = jax.lax.Precision.HIGHEST
     return jnp.einsum("hv,...hw,wu->...vu", rows, x, columns, precision=full, optimize=[(1, 2), (0, 1)])
+
+
+def shifted_window(x: jax.Array, weights: np.ndarray) -> jax.Array:
+    """The same as `banded_window`, as two sums of shifted slices."""
+    return correlate1d(correlate1d(x, weights, -1), weights, -2)
+
+
+_BANDED, _SHIFTED = "products with banded matrices", "sums of shifted slices"
+_WINDOWS = {_BANDED: banded_window, _SHIFTED: shifted_window}
+WINDOW_FORMS = {"cpu": _BANDED, "cuda": _SHIFTED, "rocm": _SHIFTED, "tpu": _BANDED}
+"""How the Gaussian window is written, by the platform as JAX names it when it compiles.
+
+On a CPU XLA takes half a minute to compile the gradient of the shifted sums, and fuses them into a program ten times
+slower than the products.  On a GPU the sums become a single exact float32 loop: half the time of products in full
+precision, and 35 s less to compile.  On a TPU the compiled products move half as many bytes (docs/scaling.md).
+"""
 
 
 def box_filter(x: jax.Array, window_px: int) -> jax.Array:

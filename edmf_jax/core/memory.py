@@ -86,12 +86,13 @@ def write(bank: MemoryBank, patch_numbers: jax.Array, levels: jax.Array, scores:
           ) -> MemoryBank:
     """Puts one plane for each of `patch_numbers` [B] into the running epoch's slot.
 
-    Numbers past the last patch (padding) are dropped.  No number may occur twice in a batch.  If the bank's images
-    are in host memory (`images` is None), `training.host_bank` writes the planes.
+    Numbers past the last patch (fillers) are dropped.  No number may occur twice in a batch, fillers included: XLA is
+    told so, and then stores planes without atomic operations.  If the bank's images are in host memory (`images` is
+    None), `training.host_bank` writes the planes.
     """
 
     def put(array, values):
-        return array.at[patch_numbers, bank.free].set(values, mode="drop", unique_indices=False)
+        return array.at[patch_numbers, bank.free].set(values, mode="drop", unique_indices=True)
 
     return dataclasses.replace(
         bank,

@@ -5,6 +5,7 @@ Every convolution is 3×3 with bias over a reflected border of one pixel.  Heigh
 `MIN_SIDE_PX` on.  docs/paper.md, "The network", has the table of layers.
 """
 
+import functools
 from collections.abc import Sequence
 
 import flax.linen as nn
@@ -158,6 +159,7 @@ def make_model(width: int, dtype: str = "float32", platform: str | None = None, 
     return FusionNet(width, jnp.dtype(dtype), platform or jax.default_backend(), precision)
 
 
+@functools.partial(jax.jit, static_argnums=0)  # else every operation is compiled by itself
 def init_params(model: FusionNet, key: jax.Array) -> dict:
     """Random initial parameters: `{"conv1": {"kernel": HWIO, "bias": [O]}, …}`, float32."""
     return model.init(key, jnp.zeros((1, MIN_SIDE_PX, MIN_SIDE_PX, 2)))["params"]

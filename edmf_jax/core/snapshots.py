@@ -50,8 +50,9 @@ def recompute(bank: SnapshotBank, model: FusionNet, planes: jax.Array) -> jax.Ar
 
 
 def write(bank: SnapshotBank, patch_numbers: jax.Array, sharpness: jax.Array) -> SnapshotBank:
-    """Stores the spatial frequency `[B]` of the running epoch's planes; numbers past the last patch are dropped."""
-    return dataclasses.replace(bank, sharpness=bank.sharpness.at[patch_numbers].set(sharpness, mode="drop"))
+    """Stores the spatial frequency `[B]` of the running epoch's planes; numbers as in `memory.write`."""
+    stored = bank.sharpness.at[patch_numbers].set(sharpness, mode="drop", unique_indices=True)
+    return dataclasses.replace(bank, sharpness=stored)
 
 
 def admit(bank: SnapshotBank, params: Any, epoch: jax.Array, mean_sharpness: jax.Array,

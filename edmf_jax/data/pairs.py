@@ -1,6 +1,7 @@
 """A TFDS split for evaluation: scenes of two sources and, if known, the ground truth, decoded one by one."""
 
 import hashlib
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import NamedTuple
 
@@ -43,7 +44,7 @@ class Pairs:
       data_bytes: size of the stored split [bytes]; a different size means that it is another data set.
     """
 
-    def __init__(self, builder, split: str, *, limit: int | None = None, gray: bool = False,
+    def __init__(self, builder, split: str, *, limit: int | None = None, every: int = 1, gray: bool = False,
                  exposures: Exposures | None = None):
         """Opens a split of a prepared builder.
 
@@ -51,6 +52,7 @@ class Pairs:
           builder: a prepared TFDS builder.
           split: one of its splits, or a part of one.
           limit: use only this many pairs, the first ones; None: all.
+          every: use only each pair whose place, counted from 1, is a multiple of this; `limit` counts these.
           gray: decode to gray levels.
           exposures: change the exposures of sources and truth by this condition; None: leave them as stored.
 
@@ -66,7 +68,10 @@ class Pairs:
             raise UserError(f"--dataset={self.dataset}: its scenes are not pairs; only pairs are evaluated")
         if limit is not None and limit < 1:
             raise UserError(f"--limit={limit}: at least one pair is needed")
-        self._builder, self.split, self._limit, self._gray = builder, split, limit, gray
+        if every < 1:
+            raise UserError(f"--every={every}: must be 1 (all pairs) or larger")
+        self._builder, self.split, self._gray = builder, split, gray
+        self._every, self._limit = every, limit
         self._exposures = exposures
         # Some data sets number their pairs and store the name from the files as well, which tells a reader more.
         self._id_feature = "name" if "name" in features else "id"
@@ -81,7 +86,8 @@ class Pairs:
     def _check_ids(self) -> None:
         """Raises UserError if there are no pairs, or if an id cannot serve as a unique file name."""
         if not self.ids:
-            raise UserError(f"--split={self.split}: {self.dataset} holds no pairs there")
+            every = f" with --every={self._every}" if self._every > 1 else ""
+            raise UserError(f"--split={self.split}{every}: {self.dataset} holds no pairs there")
         for name in self.ids:
             if not name or name.startswith(".") or any(c in name for c in "/\\:") or self.ids.count(name) > 1:
                 raise UserError(f"--dataset={self.dataset}: the name {name!r} of a pair cannot be used as a unique "
@@ -89,7 +95,9 @@ class Pairs:
 
     def records(self) -> Iterator[Record]:
         """Reads the scenes as stored, in order."""
-        for row in read_rows(self._builder, self.split, 0, self._limit):
+        last = None if self._limit is None else self._every * self._limit
+        rows = read_rows(self._builder, self.split, 0, last)
+        for row in itertools.islice(rows, self._every - 1, None, self._every):
             yield Record(_text(row[self._id_feature]), {name: row[name] for name in self._images})
 
     def decode(self, record: Record) -> Scene:
@@ -109,13 +117,13 @@ class Pairs:
 
 def open_pairs(dataset: str, split: str, *, source: str | None = None, data_dir: str | None = None,
                patterns: Mapping[str, str | None] | None = None, allow_missing: bool = False,
-               limit: int | None = None, gray: bool = False, exposures: Exposures | None = None,
+               limit: int | None = None, every: int = 1, gray: bool = False, exposures: Exposures | None = None,
                log: Callable[[str], None] = print) -> Pairs:
     """Opens a split of a data set by name; builds the data set first if needed.
 
     Args:
       dataset, source, data_dir, patterns, allow_missing, log: see `tfds_reader.open_dataset`.
-      split, limit, gray, exposures: see `Pairs`.
+      split, limit, every, gray, exposures: see `Pairs`.
 
     Raises:
       UserError: there is no such data set or split, or its files cannot be had.
@@ -123,7 +131,7 @@ def open_pairs(dataset: str, split: str, *, source: str | None = None, data_dir:
     options = {} if patterns is None else {"patterns": patterns}
     builder = open_dataset(dataset, data_dir, split=split, source=source, allow_missing=allow_missing, log=log,
                            **options)
-    return Pairs(builder, split, limit=limit, gray=gray, exposures=exposures)
+    return Pairs(builder, split, limit=limit, every=every, gray=gray, exposures=exposures)
 
 
 def _digest(record: Record) -> str:

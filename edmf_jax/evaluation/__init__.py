@@ -6,6 +6,7 @@ In reading order:
 - methods: what can be compared (the methods of `edmf_jax.methods`, weights, folders of pictures);
   pictures: the files of such a folder, by pair;
 - scoring: how a fused picture is stored, and its metrics;
-- store: the work folder, from which a stopped evaluation continues; provenance: which versions made which rows;
+- store: the work folder, from which a stopped evaluation continues; rows: all of it as one CSV file;
+  provenance: which versions made which rows;
 - statistics, summary, tables: intervals and tests, what they say about the methods, and Markdown and LaTeX tables.
 """

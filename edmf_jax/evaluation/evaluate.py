@@ -21,6 +21,7 @@ from edmf_jax.data.pairs import Pairs, Scene, open_pairs
 from edmf_jax.errors import UserError
 from edmf_jax.evaluation.methods import Method, make_methods, with_slugs
 from edmf_jax.evaluation.provenance import evaluation_versions
+from edmf_jax.evaluation.rows import check_rows_file, write_rows
 from edmf_jax.evaluation.scoring import (
     DEFAULT_METRICS,
     STORES,
@@ -44,9 +45,10 @@ _DECODED_AHEAD, _WAITING_TO_BE_SCORED = 4, 4  # pictures, at most; bounds the me
 
 def evaluate(dataset: str, methods: Sequence[str], workdir: str | Path, *, source: str | None = None,
              split: str = "test", tiling: str = "whole", store: str = "png", gray: bool = False,
-             metrics: Sequence[str] = DEFAULT_METRICS, limit: int | None = None, data_dir: str | None = None,
-             patterns: Mapping[str, str | None] | None = None, allow_missing: bool = False,
-             exposures: str | None = None, as_published: bool = False, log: Callable[[str], None] = print) -> Summary:
+             metrics: Sequence[str] = DEFAULT_METRICS, limit: int | None = None, every: int = 1,
+             data_dir: str | None = None, patterns: Mapping[str, str | None] | None = None,
+             allow_missing: bool = False, exposures: str | None = None, as_published: bool = False,
+             csv: str | Path | None = None, log: Callable[[str], None] = print) -> Summary:
     """Fuses and scores a data set's pairs by every method, and compares the methods.
 
     By default the metrics are those of the paper's Table 2, with its toolbox's conventions, on gray levels (MATLAB's
@@ -66,12 +68,14 @@ def evaluate(dataset: str, methods: Sequence[str], workdir: str | Path, *, sourc
       gray: fuse gray levels, as in Table 2's protocol, instead of the pictures in color.
       metrics: names or groups of metrics (see `scoring.choose_metrics`); the same in every call for a folder.
       limit: use only this many pairs, the first ones; None: all.
+      every: use only each pair whose place in the split, counted from 1, is a multiple of this.
       data_dir: where TFDS keeps prepared data.
       patterns: file names of "image_pairs" (see `open_dataset`).
       allow_missing: leave out pairs that are missing from the data set's copy or from a `folder:` method.
       exposures: name of the condition (`exposures.CONDITIONS`) applied to sources and truth; None: leave them as they
         are.
       as_published: methods color and save as their authors' scripts do, instead of all in one way (`methods.base`).
+      csv: a file for all rows with the SHA-256 of the pictures, too (see `rows`); None: none.
       log: called with each line meant for the user.
 
     Returns:
@@ -85,15 +89,18 @@ def evaluate(dataset: str, methods: Sequence[str], workdir: str | Path, *, sourc
     _check_choice("--tiling", tiling, TILINGS)
     _check_choice("--store", store, STORES)
     choose_metrics(metrics)
+    if csv is not None:
+        check_rows_file(Path(csv))
     condition = find_condition(exposures)
     pairs = open_pairs(dataset, split, source=source, data_dir=data_dir, patterns=patterns,
-                       allow_missing=allow_missing, limit=limit, gray=gray, exposures=condition, log=log)
+                       allow_missing=allow_missing, limit=limit, every=every, gray=gray, exposures=condition,
+                       log=log)
     folder = Path(workdir)
     chosen = make_methods(methods, pairs.ids, tiling=tiling, as_published=as_published, log=log)
     _check_missing(chosen, len(pairs.ids), allow_missing, log)
     command = _command_line(dataset, methods, folder, source=source, split=split, tiling=tiling, store=store,
-                            gray=gray, metrics=tuple(metrics), limit=limit, data_dir=data_dir,
-                            allow_missing=allow_missing, exposures=exposures, as_published=as_published,
+                            gray=gray, metrics=tuple(metrics), limit=limit, every=every, data_dir=data_dir,
+                            allow_missing=allow_missing, exposures=exposures, as_published=as_published, csv=csv,
                             **{f"pattern_{role}": text for role, text in (patterns or {}).items()})
     with work_folder(folder):
         known = read_evaluation(folder)
@@ -109,6 +116,8 @@ def evaluate(dataset: str, methods: Sequence[str], workdir: str | Path, *, sourc
         names = [metric["name"] for metric in record["metrics"]]
         stores = {entry["name"]: ScoreStore(folder / entry["slug"], names) for entry in record["methods"]}
         _run(pairs, [_Job(m, stores[m.name], "png" if m.as_stored else store, metrics) for m in chosen], log)
+        if csv is not None:
+            write_rows(Path(csv), folder, record, stores)
         return _write_summary(folder, record, stores, log)
 
 
@@ -244,7 +253,7 @@ def _write_summary(folder: Path, record: Mapping[str, Any], stores: Mapping[str,
 
 def _command_line(dataset: str, methods: Sequence[str], folder: Path, **options) -> str:
     """The shell command that is equivalent to a call of `evaluate`."""
-    defaults = {"split": "test", "tiling": "whole", "store": "png", "metrics": DEFAULT_METRICS}
+    defaults = {"split": "test", "tiling": "whole", "store": "png", "metrics": DEFAULT_METRICS, "every": 1}
     words = ["edmf", "evaluate", "--dataset", dataset]
     for name, value in options.items():
         if value is True:

@@ -1,6 +1,6 @@
 """What computes the paper's network: JAX, or ONNX Runtime where that is faster.
 
-On CPUs ONNX Runtime is 1.7 times as fast as XLA's convolutions and needs no compilation (docs/training.md).  It computes
+On CPUs ONNX Runtime is 1.7 times as fast as XLA's convolutions and needs no compiling (docs/training.md).  It computes
 the graph that `edmf export --format onnx` writes; the results differ by float rounding, 10⁻⁶.  Calls from Python use
 JAX, so their results do not depend on what is installed; the commands ask for the fastest.
 """

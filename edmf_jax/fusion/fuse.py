@@ -26,7 +26,7 @@ from edmf_jax.fusion.pixels import stretch
 from edmf_jax.fusion.published import fuse_as_published
 from edmf_jax.fusion.record import FusionRecord
 from edmf_jax.fusion.retouching import Retouching
-from edmf_jax.fusion.settings import make_options, needs_network, resolve_weights
+from edmf_jax.fusion.settings import AnyWeights, make_options, needs_network, resolve_weights
 from edmf_jax.fusion.shot_files import ShotFiles, reader, reference_first, reference_number
 from edmf_jax.fusion.stack.alignment import log_left_out
 from edmf_jax.fusion.stack.shots import Masked, as_masked, find_white, read_masked
@@ -37,13 +37,12 @@ from edmf_jax.io.outputs import check_outputs, percent_missing, with_alpha
 from edmf_jax.io.palette_png import write_map
 from edmf_jax.io.photographs import Page, inspect_all
 from edmf_jax.io.shot_list import Log, expand_shots
-from edmf_jax.weights.store import Weights
 
 PageMaker = Callable[..., bytes]
 
 
 def fuse(images: Sequence[np.ndarray | str | os.PathLike | Page],
-         weights: Weights | str | os.PathLike | None = None, preset: str = "photo", *,
+         weights: AnyWeights = None, preset: str = "photo", *,
          align: str | None = None, model: str | None = None, exposure: str | None = None,
          crop: bool | None = None, pixels: str | None = None, on_bad_shot: str | None = None,
          hot_pixels: str | None = None, tie: str | None = None, reference: int | str | None = None,
@@ -55,11 +54,14 @@ def fuse(images: Sequence[np.ndarray | str | os.PathLike | Page],
         in [0, 1].  At least 16 × 16 px.  With preset "paper" two of one shape and dtype.  uint16 may use 10, 12 or 14
         bits only, 0…1023 for example, and so does the result then.  Or paths, which may be mixed with arrays: of files,
         folders and patterns (see `io.shot_list.expand_shots`), read as by `fuse_files`.
-      weights: `Weights`, or a folder or name for `load_weights`; None: if a network is used, the weights that ship
-        with the package.  Pass `Weights` to read them once for many pictures.
+      weights: "chooser", or a file that `edmf train --config configs/chooser.py` wrote: a network chooses among the
+        shots (docs/chooser.md).  "none": a hand-made measure does.  `Weights`, or a folder or name for `load_weights`:
+        of the network that fuses luma; pass `Weights` to read them once for many pictures.  None: if that network is
+        used, the weights that ship with the package, else "none".
       preset: "photo", or "paper": the published method for two registered pictures.
       align, model, exposure, crop, pixels, on_bad_shot, hot_pixels, tie: preset "photo" only, see
-        `stack.PhotoOptions`; None: its default, except that `pixels` is "network" if weights are given.
+        `stack.PhotoOptions`; None: its default, except that `pixels` is "network" if weights of a network that fuses
+        luma are given.
       reference: whose frame, brightness and dtype the result has: a number, from 1 on, or the name of a file; None: the
         first.
       progress: preset "photo" only: called with a few words and the share of the work that is done, in [0, 1].
@@ -72,8 +74,8 @@ def fuse(images: Sequence[np.ndarray | str | os.PathLike | Page],
 
     Raises:
       UserError: `images` are not such arrays or files, or can't be registered with confidence; no weights given and
-        none ship; an unknown preset, or an option that it does not have; weights with `pixels="shots"`; too little
-        memory.
+        none ship; an unknown preset, or an option that it does not have; weights of another kind than
+        `preset` and `pixels` use; too little memory.
       MissingFileError: `weights` or a path name nothing that exists.
     """
     images = [images] if isinstance(images, (str, os.PathLike)) else images
@@ -86,7 +88,7 @@ def fuse(images: Sequence[np.ndarray | str | os.PathLike | Page],
     images = [images[number] for number in order]
     inspect_all([image for image in images if _is_path(image)], allow_duplicates=options is None or len(images) > 2)
     shots = [reader(image) if _is_path(image) else np.asarray(image) for image in images]
-    weights = resolve_weights(weights) if needs_network(options) else None
+    weights = resolve_weights(weights, log or (lambda line: None)) if needs_network(options, weights) else None
     if options is None:
         fused, covered = fuse_as_published([as_masked(shot) for shot in shots], names, weights)
     else:
@@ -106,7 +108,7 @@ def _is_path(image) -> bool:
 
 
 def fuse_files(paths: Sequence[str | os.PathLike | Page], out: str | os.PathLike, *,
-               weights: Weights | str | os.PathLike | None = None, preset: str = "photo", align: str | None = None,
+               weights: AnyWeights = None, preset: str = "photo", align: str | None = None,
                model: str | None = None, exposure: str | None = None, crop: bool | None = None,
                pixels: str | None = None, on_bad_shot: str | None = None, hot_pixels: str | None = None,
                tie: str | None = None, reference: int | str | None = None, dark: str | os.PathLike | None = None,
@@ -153,11 +155,11 @@ def fuse_files(paths: Sequence[str | os.PathLike | Page], out: str | os.PathLike
                            pixels=pixels, on_bad_shot=on_bad_shot, hot_pixels=hot_pixels, tie=tie)
     if report is not None and make_page is None:
         raise ValueError("fuse_files: report needs make_page, for example reports.fusion_page.make_page")
-    check_outputs(out, save_map, report, given.sources, preset, force, save_alignment)
+    check_outputs(out, save_map, report, given.sources, preset, force, save_alignment, given.read_only)
     retouching = Retouching.checked(given, options, force, (out, save_map, save_alignment, report),
                                     save_depth=save_depth, layers=layers, use_masks=use_masks)
     known = known_alignment(use_alignment, given, preset, align=align, model=model)
-    weights = resolve_weights(weights) if needs_network(options) else None
+    weights = resolve_weights(weights, log) if needs_network(options, weights) else None
     metadata = inspect_all(given.paths, allow_duplicates=options is None or len(given.paths) > 2)
     first = given.readers[0]()
     check_target(out, first.image.dtype)
@@ -169,6 +171,7 @@ def fuse_files(paths: Sequence[str | os.PathLike | Page], out: str | os.PathLike
     def aligned(found, sketches):
         nonlocal alignment_text
         alignment_text = alignment_json(found, sketches, given)
+        retouching.check_frame(sketches[found.used[0]].shape, given.names[found.used[0]])
 
     if options is None:
         fused, covered = fuse_as_published([first, *(read() for read in shots[1:])], given.names, weights)

@@ -25,12 +25,13 @@ from edmf_jax.errors import MissingFileError, UserError
 from edmf_jax.fusion.align import make_folder
 from edmf_jax.fusion.pixels import from_unit
 from edmf_jax.io.atomic import check_new, disk_errors, written_in_parts
-from edmf_jax.io.images import read_image, write_image
+from edmf_jax.io.images import WRITTEN_SUFFIXES, read_image, write_image
 from edmf_jax.io.metadata import Metadata
 from edmf_jax.io.outputs import with_alpha
 
 _TIFF_SUFFIXES = (".tif", ".tiff")
-_MASK = re.compile(r"(\d+)-.*-mask\.(png|tiff?)", re.IGNORECASE)
+_PICTURE_SUFFIXES = (*WRITTEN_SUFFIXES, ".psd", ".psb", ".xcf", ".ora", ".kra")  # not meant as the name of a folder
+_MASK = re.compile(r"(\d+)-(.*)-mask\.(png|tiff?)", re.IGNORECASE)
 _PAGE_NAME = 285
 _MAX_CLASSIC_BYTES = 2**32 - 2**25
 _DEFLATE_LEVEL = 3  # layers are large and for a while
@@ -62,10 +63,11 @@ class LayerFiles:
         self._target, self._names, self._metadata, self._dtype = Path(target), names, metadata, dtype
         self._context, self._total = contextlib.ExitStack(), None
         self._tiff: tifffile.TiffWriter | None = None
+        self._made, self._written = False, []  # whether the folder is new, and the files in it
 
     @staticmethod
-    def check_target(target: str | os.PathLike, sources: Sequence[Path], force: bool) -> None:
-        """Checks that the layers can be written there.
+    def check_target(target: str | os.PathLike, names: Sequence[str], sources: Sequence[Path], force: bool) -> None:
+        """Checks that the layers, called `names`, can be written there.
 
         Raises:
           UserError: a file that is no TIFF or exists, a folder that is not empty, without `force`; a source.
@@ -76,20 +78,30 @@ class LayerFiles:
             if path.is_dir():
                 raise UserError(f"{path}: this is a folder; name the TIFF to write, or a folder without this suffix")
             check_new(path, sources, force)
-        elif path.is_file() or path.suffix:
+        elif path.is_file() or (not path.is_dir() and path.suffix.lower() in _PICTURE_SUFFIXES):
             raise UserError(f"{path}: layers go into a folder, or into a TIFF of several pages; name one of these")
         elif path.is_dir() and not force and any(path.iterdir()):
             raise UserError(f"{path}: there are files in this folder; name a new one for the layers, or use --force")
         if not path.absolute().parent.is_dir():
-            raise MissingFileError(f"{path}: the folder {path.absolute().parent} does not exist; create it first")
+            raise MissingFileError(f"{path}: the folder {path.parent} does not exist; create it first")
+        for name in names if path.is_dir() else ():
+            for file in _files_of(path, name):
+                check_new(file, sources, force)
 
     def __enter__(self) -> "LayerFiles":
         if self._target.suffix.lower() not in _TIFF_SUFFIXES:
+            self._made = not self._target.is_dir()
             make_folder(self._target)
         return self
 
-    def __exit__(self, *error) -> bool | None:
-        return self._context.__exit__(*error)
+    def __exit__(self, kind, *error) -> bool | None:
+        if kind is not None:  # half of the layers would be taken for all
+            for path in self._written:
+                path.unlink(missing_ok=True)
+            if self._made:
+                with contextlib.suppress(OSError):  # somebody else has put something there
+                    self._target.rmdir()
+        return self._context.__exit__(kind, *error)
 
     def __call__(self, number: int, picture: np.ndarray, valid: np.ndarray | None, weight: np.ndarray) -> None:
         """Writes the layer of a shot.
@@ -107,10 +119,11 @@ class LayerFiles:
         pixels = pixels[..., 0] if pixels.shape[2] == 1 else pixels
         valid = None if valid is None or valid.all() else valid
         pixels = pixels if valid is None else pixels * valid.reshape(valid.shape + (1,) * (pixels.ndim - 2))
-        path = self._target / f"{self._names[number]}.tif"
+        path, mask = _files_of(self._target, self._names[number])
         plain = Metadata(icc=self._metadata.icc, dpi=self._metadata.dpi)
+        self._written += path, mask
         write_image(path, with_alpha(pixels, valid, path, plain, lambda line: None), plain)
-        write_image(self._target / f"{self._names[number]}-mask.png", from_unit(weight, np.dtype(np.uint16)))
+        write_image(mask, from_unit(weight, np.dtype(np.uint16)))
 
     def _add_page(self, name: str, pixels: np.ndarray, weight: np.ndarray) -> None:
         """Appends a page whose alpha, over the pages before it, gives the weighted mean."""
@@ -131,22 +144,29 @@ class LayerFiles:
                              extratags=[(_PAGE_NAME, "s", 0, name, True)])
 
 
+def _files_of(folder: Path, name: str) -> tuple[Path, Path]:
+    """The picture and the mask of a layer."""
+    return folder / f"{name}.tif", folder / f"{name}-mask.png"
+
+
 class EditedMasks:
     """Masks from a folder that `LayerFiles` wrote; called for a part of a shot's mask."""
 
-    def __init__(self, folder: str | os.PathLike, order: Sequence[int]):
+    def __init__(self, folder: str | os.PathLike, file_names: Sequence[str], order: Sequence[int]):
         """The masks in a folder.
 
         Args:
-          folder: with files `NN-….png` that end in `-mask`; NN is the number of a shot as the user gave them, from 1.
-          order: for each shot its number, from 0, as the user gave them.
+          folder: with files `NN-NAME-mask.png`: the mask of the shot NAME; NN, its number as the user gave it, from 1,
+            decides between shots of one name, and may be another one otherwise.
+          file_names: of the shots.
+          order: for each its number, from 0, as the user gave them.
 
         Raises:
           MissingFileError: the folder does not exist.
           UserError: there are no masks in it, two of one shot, one of a shot that is not there, or of another size than
             the others.
         """
-        self._folder, self._paths, self._kept = Path(folder), _find_masks(Path(folder), order), None
+        self._folder, self._paths, self._kept = Path(folder), _find_masks(Path(folder), file_names, order), None
         self._any: np.ndarray | None = None
         for number in self._paths:
             mask = self._mask(number) > 0
@@ -175,20 +195,30 @@ class EditedMasks:
         return self._kept[1]
 
 
-def _find_masks(folder: Path, order: Sequence[int]) -> Mapping[int, Path]:
+def _find_masks(folder: Path, file_names: Sequence[str], order: Sequence[int]) -> Mapping[int, Path]:
     """Number of the shot → its mask; errors as of `EditedMasks`."""
     if not folder.is_dir():
         raise MissingFileError(f"{folder}: no such folder; name the one that --layers wrote")
+    stems = [Path(name).stem for name in file_names]
     found: dict[int, Path] = {}
     for path in sorted(folder.iterdir()):
         if match := _MASK.fullmatch(path.name):
-            given = int(match[1]) - 1
-            if given not in order:
-                raise UserError(f"{path}: a mask of shot {given + 1}, but there are {len(order)} shots; take it out")
-            if order.index(given) in found:
-                raise UserError(f"{path}: a second mask of shot {given + 1}, beside "
-                                f"{found[order.index(given)].name}; take out one of them")
-            found[order.index(given)] = path
+            number = _shot_of(int(match[1]) - 1, match[2], stems, order, path)
+            if number in found:
+                raise UserError(f"{path}: a second mask of the shot {file_names[number]}, beside {found[number].name}; "
+                                "take out one of them")
+            found[number] = path
     if not found:
         raise UserError(f"{folder}: no masks in it; they are called 01-NAME-mask.png as --layers writes them")
     return found
+
+
+def _shot_of(given: int, stem: str, stems: Sequence[str], order: Sequence[int], path: Path) -> int:
+    """Which shot the mask `path` is of: the one of its name, and of several such the one of its number."""
+    named = [number for number, name in enumerate(stems) if name == stem]
+    if len(named) > 1:
+        named = [number for number in named if order[number] == given]
+    if not named:
+        raise UserError(f"{path}: {'none of the shots' if stem not in stems else f'no shot {given + 1}'} is called "
+                        f"{stem}; give the shots of these masks, or take this one out")
+    return named[0]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from edmf_jax.fusion.stack import PhotoOptions, PhotoResult
+from edmf_jax.fusion.stack.options import Chooser
 from edmf_jax.registration import Registration
 from edmf_jax.weights.store import Weights
 
@@ -28,7 +29,7 @@ class FusionRecord:
 
     names: Sequence[str]
     output: str
-    weights: Weights | None
+    weights: Weights | Chooser | None
     options: PhotoOptions | None
     image: np.ndarray
     result: PhotoResult | None

@@ -11,6 +11,7 @@ import numpy as np
 from edmf_jax.errors import UserError
 from edmf_jax.fusion.depth import DepthMap, depth_map
 from edmf_jax.fusion.layers import EditedMasks, LayerFiles, names_of_layers
+from edmf_jax.fusion.pixels import stretch, white_for
 from edmf_jax.fusion.shot_files import ShotFiles
 from edmf_jax.fusion.stack import PhotoOptions, PhotoResult
 from edmf_jax.fusion.stack.focus_order import focus_ranks
@@ -69,13 +70,13 @@ class Retouching:
         if layers is not None and options.crop:
             raise UserError(f"--layers {layers}: layers have the reference's whole frame; leave out --crop")
         if save_depth is not None:
-            _check_depth(Path(save_depth), [*others, layers], given.sources, force)
+            _check_depth(Path(save_depth), [*others, layers], given.read_only, force)
         if layers is not None:
-            LayerFiles.check_target(layers, given.sources, force)
+            LayerFiles.check_target(layers, names_of_layers(given.file_names, given.order), given.read_only, force)
             for other in (*others, use_masks):
                 _check_different(layers, other, "the layers and another file or folder of this run")
         return cls(given, save_depth and Path(save_depth), layers and Path(layers),
-                   None if use_masks is None else EditedMasks(use_masks, given.order))
+                   None if use_masks is None else EditedMasks(use_masks, given.file_names, given.order))
 
     @contextlib.contextmanager
     def hooks(self, first: np.ndarray, metadata: Metadata) -> Iterator[dict]:
@@ -85,8 +86,7 @@ class Retouching:
           first: the reference.
           metadata: of it.
         """
-        if self.masks is not None:
-            self.masks.check_size(first.shape, self.given.names[0])
+        self.check_frame(first.shape, self.given.names[0])
         if self.layers is None:
             yield {"weights_override": self.masks}
             return
@@ -94,12 +94,20 @@ class Retouching:
         with LayerFiles(self.layers, names, metadata, first.dtype) as layers:
             yield {"weights_override": self.masks, "layers": layers}
 
+    def check_frame(self, shape: tuple[int, ...], name: str) -> None:
+        """Raises UserError if the masks do not fit the frame, which another shot gives if the reference is left out."""
+        if self.masks is not None:
+            self.masks.check_size(shape, name)
+
     def depth(self, result: PhotoResult | None) -> DepthMap | None:
         """The depth map of a result; None if none is asked for."""
         if self.save_depth is None:
             return None
         ranks = focus_ranks(result.used, dict(zip(result.used, result.registrations)), self.given.order)
-        return depth_map(result.sources, ranks, result.image, result.confidence, result.covered)
+        image = result.image  # of 10 bits in 16, too, all contrast counts
+        if image.dtype == np.uint16:
+            image = stretch(image, white_for(int(image.max())))
+        return depth_map(result.sources, ranks, image, result.confidence, result.covered)
 
     def write_depth(self, found: DepthMap | None) -> None:
         """Writes a depth map and its confidence."""

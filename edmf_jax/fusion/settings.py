@@ -1,13 +1,18 @@
 """What a fusion is asked for: its options from the arguments of a call, and the weights that they need."""
 
 import os
+from collections.abc import Callable
 
 from edmf_jax.errors import MissingFileError, UserError
 from edmf_jax.fusion import stack
+from edmf_jax.fusion.stack.options import Chooser
+from edmf_jax.weights.chooser_params import find_chooser
 from edmf_jax.weights.store import HOW_TO_GET_WEIGHTS, Weights, load_pretrained, load_weights
 
 PRESETS = ("photo", "paper")
 SHIPPED = "edmf"  # the weights that are used where none are named
+HAND_MADE = "none"  # names the choice among the shots without a network
+AnyWeights = Weights | Chooser | str | os.PathLike | None
 
 
 def make_options(preset: str, count: int, weights, **given) -> stack.PhotoOptions | None:
@@ -20,29 +25,67 @@ def make_options(preset: str, count: int, weights, **given) -> stack.PhotoOption
     given = {name: value for name, value in given.items() if value is not None}
     if preset not in PRESETS:
         raise UserError(f"preset {preset!r} is unknown; use one of {', '.join(PRESETS)}")
+    check_weights(weights, preset, given.get("pixels"))
     if preset == "photo":
         if count < 2:
             raise UserError(f"two or more pictures are fused, got {count}")
-        if weights is not None and given.setdefault("pixels", "network") == "shots":
-            raise UserError('weights are given, but pixels="shots" uses no network; leave out one of them')
+        if fuses_luma(weights):
+            given.setdefault("pixels", "network")
         options = stack.PhotoOptions(**given)
         options.check()
         return options
     if given:
         name, value = next(iter(given.items()))
-        raise UserError(f'{name}={value!r} is for the preset "photo"; leave it out, or leave out the preset "paper"')
+        option = f" (--{value}-first)" if name == "tie" else ""  # the only one that the command calls otherwise
+        raise UserError(f'{name}={value!r}{option} is for the preset "photo"; leave it out, or leave out the preset '
+                        '"paper"')
     if count != 2:
         raise UserError(f'the preset "paper" fuses two pictures, got {count}; the preset "photo" takes any number')
     return None
 
 
-def needs_network(options: stack.PhotoOptions | None) -> bool:
-    """Whether a fusion with these options (None: preset "paper") needs weights."""
-    return options is None or options.pixels == "network"
+def check_weights(weights: AnyWeights, preset: str, pixels: str | None) -> None:
+    """Checks that weights are of the kind that a fusion uses, before anything is loaded.
+
+    Args:
+      weights: as given to `fuse`.
+      preset, pixels: see `fuse`; `pixels` may be None.
+
+    Raises:
+      UserError: they are not; or `pixels="network"` is missing a network.
+    """
+    if fuses_luma(weights):
+        if preset == "photo" and pixels == "shots":
+            raise UserError('weights are given, but pixels="shots" uses no network that fuses luma; leave out one of '
+                            'them, or give weights="chooser"')
+    elif weights is not None and (preset == "paper" or pixels == "network"):
+        name = weights.name if isinstance(weights, Chooser) else str(weights)
+        what = "no network" if weights == HAND_MADE else "a network that chooses among shots"
+        asked = 'preset="paper"' if preset == "paper" else 'pixels="network"'
+        raise UserError(f"weights={name!r} is {what}, but {asked} needs one that fuses luma; leave out one of them")
 
 
-def resolve_weights(weights: Weights | str | os.PathLike | None) -> Weights:
-    """Loads weights given by folder or name; None: the shipped ones.
+def is_chooser(weights: AnyWeights) -> bool:
+    """Whether these weights, as given to `fuse`, are those of the network that chooses among the shots."""
+    if isinstance(weights, (str, os.PathLike)):
+        return find_chooser(weights) is not None
+    return isinstance(weights, Chooser)
+
+
+def fuses_luma(weights: AnyWeights) -> bool:
+    """Whether these weights, as given to `fuse`, are those of a network that fuses luma; False if none are given."""
+    return weights is not None and weights != HAND_MADE and not is_chooser(weights)
+
+
+def needs_network(options: stack.PhotoOptions | None, weights: AnyWeights) -> bool:
+    """Whether a fusion with these options (None: preset "paper") and weights, as given, runs a network."""
+    return options is None or options.pixels == "network" or is_chooser(weights)
+
+
+def resolve_weights(weights: AnyWeights, log: Callable[[str], None] = lambda line: None) -> Weights | Chooser:
+    """Loads weights given by folder, file or name; None: the shipped ones of the network that fuses luma.
+
+    `log` is called with a line that says what computes the network, if it is one that chooses and is loaded here.
 
     Raises:
       UserError: none are given and none ship; they are float64 and JAX is not in its 64-bit mode.
@@ -54,6 +97,14 @@ def resolve_weights(weights: Weights | str | os.PathLike | None) -> Weights:
         except MissingFileError as error:
             raise UserError("weights: none given, and none ship with this version yet; "
                             f"{HOW_TO_GET_WEIGHTS}") from error
+    if isinstance(weights, Chooser):
+        return weights
+    if is_chooser(weights):
+        from edmf_jax.fusion.stack import chooser_engine  # it imports JAX
+
+        chooser = chooser_engine.load(weights)
+        log(f"the network that chooses among the shots runs in {chooser.runtime}")
+        return chooser
     if not isinstance(weights, Weights):
         weights = load_weights(weights)
     if weights.config["model"]["dtype"] == "float64" and not _computes_in_64_bits():

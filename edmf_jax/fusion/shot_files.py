@@ -70,6 +70,11 @@ class ShotFiles:
         return [path_of(path) for path in self.paths]
 
     @property
+    def read_only(self) -> list[Path]:
+        """The files that are read, which no result may replace: `sources` and the dark frame."""
+        return self.sources if self.dark is None else [*self.sources, Path(self.dark.name)]
+
+    @property
     def readers(self) -> list[Callable[[], Masked]]:
         """Functions that read the shots."""
         readers = [reader(path) for path in self.paths]
@@ -90,7 +95,8 @@ class DarkFrame:
         """Finds the hot pixels in a file; see `sensor_repair.dark_frame_pixels`."""
         frame = read_shot_with_mask(path)[0]
         places = dark_frame_pixels(frame, str(path))
-        log(f"{path}: {len(places)} hot pixels, replaced in all shots" if len(places) else f"{path}: no hot pixels")
+        count = "1 hot pixel" if len(places) == 1 else f"{len(places) or 'no'} hot pixels"
+        log(f"{path}: {count}{', replaced in all shots' if len(places) else ''}")
         return cls(str(path), frame.shape[:2], places)
 
     def clean(self, read: Callable[[], Masked], name: str) -> Masked:

@@ -14,7 +14,7 @@ from edmf_jax.errors import UserError
 from edmf_jax.fusion import stack
 from edmf_jax.fusion.align import make_folder
 from edmf_jax.fusion.alignment_file import alignment_json, known_alignment
-from edmf_jax.fusion.settings import make_options, needs_network, resolve_weights
+from edmf_jax.fusion.settings import AnyWeights, make_options, needs_network, resolve_weights
 from edmf_jax.fusion.shot_files import ShotFiles
 from edmf_jax.fusion.stack.alignment import Alignment, log_left_out
 from edmf_jax.fusion.stack.sketches import Sketch
@@ -24,7 +24,6 @@ from edmf_jax.io.metadata import check_fits
 from edmf_jax.io.outputs import check_alignment_target, with_alpha
 from edmf_jax.io.photographs import Page, inspect_all
 from edmf_jax.io.shot_list import Log
-from edmf_jax.weights.store import Weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +52,7 @@ def slab_ranges(count: int, size: int, overlap: int) -> list[range]:
 
 
 def fuse_slabs(paths: Sequence[str | os.PathLike | Page], folder: str | os.PathLike, size: int, overlap: int, *,
-               weights: Weights | str | os.PathLike | None = None, suffix: str | None = None,
+               weights: AnyWeights = None, suffix: str | None = None,
                reference: int | str | None = None, dark: str | os.PathLike | None = None, force: bool = False,
                use_alignment: str | os.PathLike | None = None, save_alignment: str | os.PathLike | None = None,
                left_out: Callable[[str, str], None] | None = None,
@@ -87,7 +86,7 @@ def fuse_slabs(paths: Sequence[str | os.PathLike | Page], folder: str | os.PathL
     known = known_alignment(use_alignment, given, align=options.get("align"), model=options.get("model"))
     if save_alignment is not None:
         check_alignment_target(save_alignment, given.sources, "photo", force)
-    weights = resolve_weights(weights) if needs_network(photo) else None
+    weights = resolve_weights(weights, log) if needs_network(photo, weights) else None
     make_folder(folder)
     own = given.sources[0].suffix.lower()
     suffix = suffix or (own if own in WRITTEN_SUFFIXES else ".tif")
@@ -131,7 +130,7 @@ def _plan(used: Sequence[int], given: ShotFiles, folder: str | os.PathLike, size
     for number, positions in enumerate(ranges, 1):
         shots, path = [in_order[i] for i in positions], _path(folder, number, len(ranges), suffix)
         existed = path.exists() and not force
-        check_new(path, given.sources, force=True)
+        check_new(path, given.read_only, force=True)
         planned.append((Slab(path, tuple(given.names[i] for i in shots), tuple(given.order[i] + 1 for i in shots),
                              existed), sorted(shots, key=lambda i: i != used[0])))  # the reference first
     return planned

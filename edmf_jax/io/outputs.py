@@ -10,15 +10,16 @@ from edmf_jax.errors import MissingFileError, UserError
 from edmf_jax.io.atomic import check_new
 from edmf_jax.io.images import ALPHA_SUFFIXES, check_target
 from edmf_jax.io.metadata import Metadata
+from edmf_jax.io.palette_png import MAX_SHOTS
 from edmf_jax.io.shot_list import Log
 
-MAX_REPORT_SHOTS = 256
+MAX_REPORT_SHOTS = MAX_SHOTS
 """Shots in a report at most: as many as a map shows, and their pictures still fit on a page."""
 _Path = str | os.PathLike
 
 
 def check_outputs(out: _Path, save_map: _Path | None, report: _Path | None, sources: Sequence[_Path], preset: str,
-                  force: bool, save_alignment: _Path | None = None) -> None:
+                  force: bool, save_alignment: _Path | None = None, read_only: Sequence[_Path] = ()) -> None:
     """Checks that the result, the map of its sources and the report can be written.
 
     Args:
@@ -27,12 +28,14 @@ def check_outputs(out: _Path, save_map: _Path | None, report: _Path | None, sour
       preset: of the fusion; only "photo" makes a map.
       save_alignment: as `save_map`, for the JSON file of the alignment.
       force: allow existing files, except the sources, to be overwritten.
+      read_only: other files that are read, which must not be overwritten either.
 
     Raises:
       UserError: a wrong suffix; a file that is a source, a folder, or exists already; two names of one file; a map with
         a preset that makes none; too many shots for a report.
       MissingFileError: a folder to write into does not exist.
     """
+    count, sources = len(sources), [*sources, *read_only]
     check_target(out)
     check_new(out, sources, force)
     if save_map is not None:
@@ -41,6 +44,8 @@ def check_outputs(out: _Path, save_map: _Path | None, report: _Path | None, sour
                             f"{preset!r}")
         if check_target(save_map).suffix.lower() != ".png":
             raise UserError(f"{save_map}: a map is a PNG; give it the suffix .png")
+        if count > MAX_SHOTS:
+            raise UserError(f"{save_map}: a map shows {MAX_SHOTS} shots, and there are {count}; leave it out")
         _check_different(save_map, "map", out, "picture")
         check_new(save_map, sources, force)
     if save_alignment is not None:
@@ -49,9 +54,8 @@ def check_outputs(out: _Path, save_map: _Path | None, report: _Path | None, sour
             _check_different(save_alignment, "alignment", other, what)
     if report is not None:
         _check_file(Path(report), ".html", "a report is a page")
-        if len(sources) > MAX_REPORT_SHOTS:
-            raise UserError(f"{report}: a report shows {MAX_REPORT_SHOTS} shots, and there are {len(sources)}; leave "
-                            "it out")
+        if count > MAX_REPORT_SHOTS:
+            raise UserError(f"{report}: a report shows {MAX_REPORT_SHOTS} shots, and there are {count}; leave it out")
         for other, what in ((out, "picture"), (save_map, "map"), (save_alignment, "alignment")):
             _check_different(report, "report", other, what)
         check_new(report, sources, force)

@@ -13,7 +13,7 @@ from edmf_jax.errors import UserError
 from edmf_jax.io.atomic import replace_file
 from edmf_jax.io.containers import PNG_SIGNATURE, png_chunk
 
-_MAX_SHOTS = 256  # colors of a palette
+MAX_SHOTS = 256  # colors of a palette
 # The first shots take Okabe and Ito's colors, which can be told apart with color blindness: blue, vermilion, green,
 # yellow, light blue, purple, orange, black.
 _OKABE_ITO = ("0072b2", "d55e00", "009e73", "f0e442", "56b4e9", "cc79a7", "e69f00", "000000")
@@ -43,8 +43,8 @@ def write_map(path: str | os.PathLike, sources: np.ndarray, names: Sequence[str]
     Raises:
       UserError: more than 256 shots; the file cannot be written.
     """
-    if len(names) > _MAX_SHOTS:
-        raise UserError(f"{path}: a map shows {_MAX_SHOTS} shots, and there are {len(names)}; leave it out")
+    if len(names) > MAX_SHOTS:
+        raise UserError(f"{path}: a map shows {MAX_SHOTS} shots, and there are {len(names)}; leave it out")
     colors = shot_colors(len(names))
     height, width = sources.shape
     rows = np.zeros((height, 1 + width), np.uint8)  # each row begins with its filter type, 0: none

@@ -1,6 +1,7 @@
 """CNN: a siamese network scores which picture is focused; the score becomes a cleaned, smoothed mask.
 
-Liu, Chen, Peng, Wang 2017, DOI 10.1016/j.inffus.2016.12.001.  Its authors' package holds the full network; a light one
+Liu, Chen, Peng, Wang, "Multi-focus image fusion with a deep convolutional neural network", Information Fusion 36, 2017,
+pages 191–207.  Its authors' package holds the full network; a light one
 with a single layer behind the branches is in circulation, too (repository xingchenzhang/VIFB).  Both are read.
 """
 
@@ -45,7 +46,7 @@ _FULL_TENSORS = {"weights_feature": (512, 64, 256), "weights_output": (256, 1, 2
 
 INFO = MethodInfo(
     name="cnn", title="CNN", paper="Liu, Chen, Peng, Wang, Information Fusion 36", year=2017,
-    doi="10.1016/j.inffus.2016.12.001", license="none stated; \"free for research purposes only\"", source=_SOURCE,
+    doi="", license="none stated; \"free for research purposes only\"", source=_SOURCE,
     tensors={f"conv{i}/{kind}": shape for i in (1, 2, 3)
              for kind, shape in (("kernel", (3, 3, *_WIDTHS[i - 1 : i + 1])), ("bias", (_WIDTHS[i],)))}
     | {"score/kernel": (8, 8, 512, 2)},

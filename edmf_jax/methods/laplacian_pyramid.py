@@ -23,7 +23,8 @@ def laplacian_pyramid(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
     There are as many levels as leave at least 8 px on the shorter side.  In color, the larger sum of the three
     magnitudes decides for all three channels.  Ties are averaged.  Burt and Adelson 1983, DOI
-    10.1109/TCOM.1983.1095851; fusion by maximum: Toet 1989, DOI 10.1016/0167-8655(89)90003-2.
+    10.1109/TCOM.1983.1095851; fusion by maximum: Toet 1989, "Image fusion by a ratio of low-pass pyramid", Pattern
+    Recognition Letters.
     """
     level_a, level_b = a.astype(np.float32), b.astype(np.float32)
     details = []

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 import numpy as np
 
 from edmf_jax.core.model import make_model
-from edmf_jax.fusion.tiling import fuse_levels, fuse_mufusion
-from edmf_jax.methods.base import MethodInfo, PlainFuser
+from edmf_jax.fusion.tiling import TILE_PX, fuse_levels, fuse_mufusion
+from edmf_jax.methods.base import MethodInfo, PlainFuser, check_images
 from edmf_jax.methods.imported import weights_of
 from edmf_jax.methods.levels import to_levels
 from edmf_jax.methods.luma_fusion import merge_chroma
+from edmf_jax.methods.planes import levels_stretched
 from edmf_jax.weights.mufusion import MUFUSION_WIDTH, import_mufusion
 from edmf_jax.weights.store import flatten, unflatten
 
@@ -36,21 +37,28 @@ def read_weights(path: str | os.PathLike) -> dict[str, np.ndarray]:
 def load(weights: Mapping[str, np.ndarray] | None = None, *, as_published: bool = False) -> PlainFuser:
     """The method, ready to fuse pictures of at least 128 px a side.
 
-    `as_published` takes their script's colors: chroma of three digits and without the offset of 128 that its rule for
-    merging chroma assumes.  It leaves out the script's JPEG (`edmf evaluate --store jpeg75`).
+    `as_published` takes their scripts' ways: colors with chroma of three digits and without the offset of 128 that the
+    rule for merging chroma assumes (test_image_rgb.py); gray pictures stretched to 0…255 (test_image_y.py, whose SciPy
+    does so on saving).  It leaves out their JPEG (`edmf evaluate --store jpeg75`).
     """
     params = unflatten(weights_of(INFO, weights))
     model = make_model(MUFUSION_WIDTH)
 
     def fuse(a, b):
-        if as_published and a.ndim == 3:
-            return _fuse_as_published(model, params, a, b)
-        return fuse_levels(model, params, a, b, "mufusion")
+        if not as_published:
+            return fuse_levels(model, params, a, b, "mufusion")
+        check_images([a, b], INFO.name, smallest_px=TILE_PX)
+        return (_fuse_colors if a.ndim == 3 else _fuse_gray)(model, params, a, b)
 
     return PlainFuser(INFO.name, fuse)
 
 
-def _fuse_as_published(model, params: dict, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def _fuse_gray(model, params: dict, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Gray pictures with the stretched levels of the authors' test_image_y.py."""
+    return levels_stretched(fuse_mufusion(model, params, *(x.astype(np.float32) / 255 for x in (a, b))))
+
+
+def _fuse_colors(model, params: dict, a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """RGB pictures with the colors of the authors' test_image_rgb.py, whose chroma planes lie about 0, not 128."""
     a, b = a.astype(np.float64), b.astype(np.float64)
     lumas = [(x @ (0.299, 0.587, 0.114) / 255).clip(0, 1).astype(np.float32) for x in (a, b)]

@@ -1,4 +1,4 @@
-"""Runs OpenFocus, a program that the user installed, on one scene: StackMFF and its other methods.
+"""Runs OpenFocus, a program that the user installed, on one scene: StackMFF v3, v2, v1 and its other methods.
 
 Repository Xinzhe99/OpenFocus, MIT.  It is called as its users call it: default settings, which match the exposure of
 all pictures to the last one, and no registration, because the pictures of a data set are registered.
@@ -28,7 +28,7 @@ class OpenFocus:
 
         Raises:
           MissingFileError: the program is not installed.
-          UserError: it has no such method.
+          UserError: it does not start, or has no such method.
         """
         program = shutil.which(PROGRAM)
         if program is None:
@@ -39,7 +39,10 @@ class OpenFocus:
         with tempfile.TemporaryDirectory() as folder:
             for name in ("a.png", "b.png"):
                 write_image(Path(folder, name), np.zeros((64, 64, 3), np.uint8))
-            self._run(Path(folder), ["a.png", "b.png"], "--dry-run")
+            try:
+                self._run(Path(folder), ["a.png", "b.png"], "--dry-run")
+            except UserError as error:
+                raise UserError(f"--method {self._name}: {error}") from error
 
     def __call__(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """The fused picture; see `methods.base.Fuser`.
@@ -56,7 +59,7 @@ class OpenFocus:
             output = Path(folder, "fused.png")
             fused = read_image(output) if output.is_file() else None
         if fused is None or fused.shape[:2] != images[0].shape[:2] or fused.dtype != np.uint8:
-            raise UserError(f"--method {self._name}: the program wrote no 8-bit picture of the sources' size ({said})")
+            raise UserError(f"the program `{PROGRAM}` wrote no 8-bit picture of the sources' size ({said})")
         return _as_sources(fused, images[0].ndim)
 
     def _run(self, folder: Path, names: Sequence[str], *options: str) -> str:
@@ -66,8 +69,7 @@ class OpenFocus:
         lines = [line.strip() for line in (result.stdout + "\n" + result.stderr).splitlines() if line.strip()]
         said = lines[-1][:300] if lines else "it printed nothing"
         if result.returncode:
-            raise UserError(f"--method {self._name}: the program `{PROGRAM}` ended with code {result.returncode}: "
-                            f"{said}")
+            raise UserError(f"the program `{PROGRAM}` ended with code {result.returncode}: {said}")
         return said
 
 

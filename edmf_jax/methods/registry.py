@@ -35,7 +35,7 @@ class Elsewhere:
 
     Attributes:
       name: what a user looks for; "openfocus:METHOD" is also a value of --method.
-      title, paper, year: as in `MethodInfo`.
+      title, paper, year, doi: as in `MethodInfo`.
       license: of the program.
       source: where to get it.
       reason: why it is not here, and what to do instead.
@@ -45,24 +45,28 @@ class Elsewhere:
     title: str
     paper: str
     year: int
+    doi: str
     license: str
     source: str
     reason: str
 
 
+_RUN_IT = "run its authors' program and name the folder of its pictures, folder:DIR"
 ELSEWHERE = (
-    Elsewhere("mdlsr", "MDLSR", "Wang, Qu, Zhang, Xie, Information Fusion 105", 2024,
+    Elsewhere("mdlsr", "MDLSR", "Wang, Qu, Zhang, Xie, Information Fusion 105", 2024, "",
               "Apache-2.0, but its main.m says non-commercial use only", "repository JWatawang/MDLSR_RFM",
               "its authors publish only MATLAB P-code, a closed file, and the paper gives too little to write it anew; "
               "run their mdlsr_rfm.p in MATLAB and name the folder of its pictures, folder:DIR"),
-    Elsewhere("openfocus:METHOD", "StackMFF and the other methods of OpenFocus", "Xie et al., openfocus 1.72", 2026,
-              "MIT", "pipx install openfocus; repository Xinzhe99/OpenFocus",
+    Elsewhere("openfocus:METHOD", "StackMFF v1 to v3 and the other methods of OpenFocus", "Xie et al., openfocus 1.72",
+              2026, "", "MIT", "pipx install openfocus; repository Xinzhe99/OpenFocus",
               "`--method openfocus:stackmffv3` calls that program, once for every pair, if it is installed; METHOD is "
-              "what its own --method takes"),
-    Elsewhere("refusion", "ReFusion", "Bai et al., International Journal of Computer Vision", 2024, "see there",
-              "its authors' repository", "run its authors' program and name the folder of its pictures, folder:DIR"),
-    Elsewhere("gifnet", "GIFNet", "CVPR", 2025, "see there", "repository AWCXV/GIFNet",
-              "run its authors' program and name the folder of its pictures, folder:DIR"),
+              "what its own --method takes: stackmffv3, stackmffv2, stackmff, guided_filter, dct, …"),
+    Elsewhere("stackmffv4", "StackMFF v4", "in: Generative Multi-Focus Image Fusion", 2025, "10.48550/arXiv.2512.21495",
+              "see there", "repository Xinzhe99/StackMFF-Series", f"openfocus 1.72 does not have it; {_RUN_IT}"),
+    Elsewhere("refusion", "ReFusion", "Bai et al., International Journal of Computer Vision 133", 2024,
+              "10.1007/s11263-024-02256-8", "see there", "repository HaowenBai/ReFusion", _RUN_IT),
+    Elsewhere("gifnet", "GIFNet", "Cheng et al., CVPR", 2025, "10.48550/arXiv.2502.19854", "see there",
+              "repository AWCXV/GIFNet", _RUN_IT),
 )
 """Methods that only another program can run."""
 

@@ -55,19 +55,24 @@ class BlurCache:
         return TileGrid.of(self.luma.shape)
 
     @functools.cached_property
+    def _sparse_bands(self) -> dict[float, np.ndarray]:
+        return {}
+
+    def sparse_band(self, sigma_px: float) -> np.ndarray:
+        """Every second pixel of `band` in both directions, `[⌈H/2⌉, ⌈W/2⌉]`."""
+        if sigma_px not in self._sparse_bands:
+            self._sparse_bands[sigma_px] = np.ascontiguousarray(self.band(sigma_px)[::2, ::2])
+        return self._sparse_bands[sigma_px]
+
+    @functools.cached_property
     def _moments(self) -> dict[float, tuple[np.ndarray, np.ndarray]]:
         return {}
 
     def moments(self, sigma_px: float) -> tuple[np.ndarray, np.ndarray]:
-        """Weighted mean and mean square of `band(sigma_px)` in each tile of the grid, `[R, C]` each."""
+        """Weighted mean and mean square of `sparse_band(sigma_px)` in each tile of the grid, `[R, C]` each."""
         if sigma_px not in self._moments:
-            band = self.band(sigma_px)
-            self._moments[sigma_px] = self.grid.means(band), self.grid.means(band * band)
+            self._moments[sigma_px] = self.grid.half.moments(self.sparse_band(sigma_px))
         return self._moments[sigma_px]
-
-    def nbytes(self) -> int:
-        """Bytes of the planes that are kept."""
-        return sum(plane.nbytes for plane in self._bands.values())
 
     @functools.cached_property
     def _linear(self) -> np.ndarray:
@@ -89,9 +94,22 @@ class BlurCache:
     def band(self, sigma_px: float) -> np.ndarray:
         """`planes.bandpass_plane` of the shot blurred by `sigma_px`; 0 is no blur."""
         if sigma_px not in self._bands:
-            linear = planes.gaussian_blur(self._linear, sigma_px) if sigma_px else self._linear
-            self._bands[sigma_px] = planes.bandpass_plane(planes.log_plane(np.sqrt(np.maximum(linear, 0))))
+            self._bands[sigma_px] = self._make_band(sigma_px)
         return self._bands[sigma_px]
+
+    def _make_band(self, sigma_px: float) -> np.ndarray:
+        height, width = self.luma.shape
+        if sigma_px < planes.HALF_SIZE_PX or min(height, width) < 16:
+            linear = planes.gaussian_blur(self._linear, sigma_px) if sigma_px else self._linear
+            return planes.bandpass_plane(planes.log_plane(np.sqrt(np.maximum(linear, 0))))
+        # So much blur leaves nothing that half the size does not show.
+        linear = planes.gaussian_blur(self._half_linear, planes.half_size_sigma(sigma_px))
+        half = planes.bandpass_plane(planes.log_plane(np.sqrt(np.maximum(linear, 0))), *(x / 2 for x in planes.BAND_PX))
+        return cv2.resize(half, (width, height), interpolation=cv2.INTER_LINEAR)
+
+    @functools.cached_property
+    def _half_linear(self) -> np.ndarray:
+        return planes.half_size(self._linear)
 
 
 def rescale_blurs(blurs: Sequence[float], factor: float) -> list[float]:

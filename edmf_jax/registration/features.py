@@ -10,7 +10,7 @@ import dataclasses
 import cv2
 import numpy as np
 
-from edmf_jax.registration import transforms
+from edmf_jax.registration import planes, transforms
 
 # Lowe's ratio, nearest to second nearest.  Loose, because defocus changes descriptors and `filter_consistent` follows.
 _MAX_RATIO = 0.85
@@ -18,7 +18,7 @@ _SCALE_BIN, _ANGLE_BIN = 0.25, np.pi / 18  # octaves, radians
 _SCALE_TOLERANCE, _ANGLE_TOLERANCE = 0.75, np.pi / 6  # octaves, radians
 _SHIFT_TOLERANCE = 0.08  # of the longer side
 _MAX_DESCRIPTOR_DISTANCE = 0.9  # of √2 for unrelated ones; descriptors farther apart never match, wherever they are
-_MODE_SAMPLES = 512  # the best matches come first; a few hundred votes are enough
+_MODE_SAMPLES = 256  # the best matches come first; a few hundred votes are enough
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +53,14 @@ def detect(plane: np.ndarray, max_keypoints: int) -> Keypoints:
     normalized = descriptors[order] / np.maximum(descriptors[order].sum(1, keepdims=True), 1e-9)
     return Keypoints(np.array([k.pt for k in chosen], np.float64), np.log2([k.size for k in chosen]),
                      np.radians([k.angle for k in chosen]), np.sqrt(normalized))
+
+
+def detect_at_half_size(plane: np.ndarray, max_keypoints: int) -> Keypoints:
+    """`detect` on a copy of half the size, in px of `plane`: a third of the time for half as many keypoints or more."""
+    small, scale = planes.reduce_plane(plane, 0.5)
+    found = detect(small, max_keypoints)
+    return dataclasses.replace(found, points=transforms.project(np.linalg.inv(scale), found.points),
+                               octaves=found.octaves + 1)
 
 
 def match(first: Keypoints, second: Keypoints, max_ratio: float = _MAX_RATIO) -> np.ndarray:
@@ -116,7 +124,7 @@ def filter_consistent(first: Keypoints, second: Keypoints, pairs: np.ndarray, si
 def find_mode(values: np.ndarray, bins: np.ndarray) -> np.ndarray:
     """Where `values` `[N, D]` are densest: the median of those within `bins` `[D]` of the value with most neighbors."""
     some = values[:_MODE_SAMPLES]
-    inside = (np.abs(some[:, None] - some[None]) < bins).all(-1)
+    inside = np.logical_and.reduce([np.abs(column[:, None] - column) < size for column, size in zip(some.T, bins)])
     chosen = inside[inside.sum(1).argmax()]
     return np.median(some[chosen], axis=0)
 

@@ -41,15 +41,21 @@ class TileGrid:
 
     @classmethod
     def of(cls, shape: tuple[int, ...]) -> "TileGrid":
-        """Tiles of 32 or 64 px that overlap by half, 400 at most."""
+        """Tiles of 32 or 64 px that overlap by half, 400 at most, from even rows and columns on."""
         shape = tuple(shape[:2])
         size = int(np.clip(2 ** round(np.log2(max(min(shape) / 8, 1))), *_SIZES_PX))
         size = min(size, *shape)
         rows, columns = (max(1, 2 * n // size - 1) for n in shape)
         reduction = min(1.0, np.sqrt(_MAX_TILES / (columns * rows)))
-        tops, lefts = (np.linspace(0, n - size, max(1, int(count * reduction))).round().astype(int)
+        tops, lefts = (np.linspace(0, n - size, max(1, int(count * reduction))).round().astype(int) // 2 * 2
                        for n, count in zip(shape, (rows, columns)))
         return cls(shape, size, tops, lefts)
+
+    @functools.cached_property
+    def half(self) -> "TileGrid":
+        """The same tiles in a plane of which only every second pixel in both directions is given."""
+        height, width = self.shape
+        return TileGrid(((height + 1) // 2, (width + 1) // 2), self.size // 2, self.tops // 2, self.lefts // 2)
 
     @property
     def origins(self) -> np.ndarray:
@@ -78,6 +84,10 @@ class TileGrid:
         """The mean of a plane `[H, W]` in each tile, weighted by the Hann window: `[R, C]`."""
         down, across = self._hann
         return down @ (plane @ across)
+
+    def moments(self, plane: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """`means` of a plane and of its squares."""
+        return self.means(plane), self.means(plane * plane)
 
     def is_all(self, mask: np.ndarray) -> np.ndarray:
         """Whether a mask, bool `[H, W]`, is True in all of each tile: bool `[R, C]`."""

@@ -3,7 +3,8 @@
 Shots that are far out of focus, whose detail is in color alone, or that show a plain pattern (bars) leave a map open.
 Then the question is not which map is right but whether anything speaks against none.  Small copies are compared, one of
 them blurred until both are most alike.  They lie in place if their correlation is high, and if no small shift, zoom or
-turn makes it higher.  Unrelated pictures correlate by less than 0.5, neighbors in focus by more than 0.9.
+turn, and not the map that was found, makes it higher.  Unrelated pictures correlate by less than 0.5, neighbors in
+focus by more than 0.9.
 """
 
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ SIDE_PX = 320
 _MIN_CORRELATION = 0.85
 _MOST_GAIN = 0.004  # of correlation, by a shift or a turn
 _MOST_ZOOM_GAIN = 0.5  # of what is missing to 1, by a zoom: blur that is not quite the same makes things larger
+_RIVAL_GAIN = 0.2  # of what is missing to 1, by the map that was found: the right one gains 0.3 or more
 _BLURS_PX = (1.4, 2.8, 5.6, 11.0, 20.0)
 _WIDE_PX = 40.0  # structure that is larger does not count: light that falls off is alike in many pictures
 _BORDER_PX = 16
@@ -39,28 +41,44 @@ def color_copy(image: np.ndarray) -> np.ndarray:
     return np.dstack([luma, np.float32(_CHROMA_WEIGHT) * (small[..., ::2] - luma[..., None])])
 
 
-def lie_in_place(first: np.ndarray, second: np.ndarray) -> bool:
-    """Whether nothing speaks against the identity between two shots, from their `color_copy`."""
+def lie_in_place(first: np.ndarray, second: np.ndarray, rival: np.ndarray | None = None, is_trusted: bool = False
+                 ) -> bool:
+    """Whether nothing speaks against the identity between two shots.
+
+    Args:
+      first, second: their `color_copy`.
+      rival: 3×3, the map that was found, from px of `first` to px of `second`; None: none was.
+      is_trusted: only a rival that fits clearly worse gives way.
+    """
     if first.shape != second.shape or min(first.shape[:2]) <= 4 * _BORDER_PX:
         return False
-    best, planes_then = -1.0, None
-    for blur_first, blur_second in [(_BLURS_PX[0], blur) for blur in _BLURS_PX] + [
-            (blur, _BLURS_PX[0]) for blur in _BLURS_PX[1:]]:
-        both = _band(first, blur_first), _band(second, blur_second)
-        found = _correlation(*both)
-        if found > best:
-            best, planes_then = found, both
+    best, fixed, moving = _most_alike(first, second)
     if best < _MIN_CORRELATION:
         return False
-    fixed, moving = planes_then
+    if rival is not None and np.isfinite(rival).all():
+        limit = best - _MOST_GAIN if is_trusted else best + _RIVAL_GAIN * (1 - best)
+        if _correlation(fixed, _warped(moving, rival)) > limit:
+            return False
     limits = best + _MOST_GAIN, best + max(_MOST_GAIN, _MOST_ZOOM_GAIN * (1 - best))
     return all(_correlation(fixed, _warped(moving, matrix)) <= limit
                for limit, maps in zip(limits, (_shifts_and_turns, _zooms)) for matrix in maps(first.shape))
 
 
-def _band(copy: np.ndarray, blur_px: float) -> np.ndarray:
-    difference = cv2.GaussianBlur(copy, (0, 0), blur_px) - cv2.GaussianBlur(copy, (0, 0), _WIDE_PX)
-    return difference.reshape(copy.shape)
+def _most_alike(first: np.ndarray, second: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+    """The highest correlation that a blur of one of both brings, and the two bands then."""
+    best, bands = -1.0, (first, second)
+    wide = cv2.GaussianBlur(first, (0, 0), _WIDE_PX), cv2.GaussianBlur(second, (0, 0), _WIDE_PX)
+    for blur_first, blur_second in [(_BLURS_PX[0], blur) for blur in _BLURS_PX] + [
+            (blur, _BLURS_PX[0]) for blur in _BLURS_PX[1:]]:
+        both = _band(first, blur_first, wide[0]), _band(second, blur_second, wide[1])
+        found = _correlation(*both)
+        if found > best:
+            best, bands = found, both
+    return best, *bands
+
+
+def _band(copy: np.ndarray, blur_px: float, wide: np.ndarray) -> np.ndarray:
+    return (cv2.GaussianBlur(copy, (0, 0), blur_px) - wide).reshape(copy.shape)
 
 
 def _correlation(first: np.ndarray, second: np.ndarray) -> float:
@@ -73,8 +91,10 @@ def _correlation(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def _warped(copy: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    return cv2.warpAffine(copy, matrix, copy.shape[1::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-                          borderMode=cv2.BORDER_REPLICATE).reshape(copy.shape)
+    """The copy through a map, 3×3, or its first two rows."""
+    matrix = np.vstack([matrix, [0, 0, 1]])[:3]
+    return cv2.warpPerspective(copy, matrix, copy.shape[1::-1], flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+                               borderMode=cv2.BORDER_REPLICATE).reshape(copy.shape)
 
 
 def _shifts_and_turns(shape: tuple[int, ...]) -> Iterator[np.ndarray]:

@@ -5,15 +5,17 @@ import dataclasses
 import cv2
 import numpy as np
 
-from edmf_jax.registration import features, fitting, opencv_baselines, planes, swarm, tiles, transforms
+from edmf_jax.registration import features, fitting, opencv_baselines, planes, shifts, swarm, tiles, transforms
 from edmf_jax.registration.blurs import BLURS, COARSE_BLURS, BlurCache, rescale_blurs
 from edmf_jax.registration.features import Keypoints
 from edmf_jax.registration.in_place import lie_in_place
 from edmf_jax.registration.opencv_baselines import NO_POINTS, PointPairs
-from edmf_jax.registration.verdict import METHODS, MODELS, Registration, RegistrationConfig, judge
+from edmf_jax.registration.threads import one_blas_thread
+from edmf_jax.registration.verdict import METHODS, MODELS, Registration, RegistrationConfig, deviation_limit, judge
 from edmf_jax.registration.views import Level, View
 
 # Distances are px of the copies that keypoints are matched on, unless said otherwise.
+_AMPLE_MATCHES = 120  # consistent ones of the larger keypoints; with fewer, the smaller ones are searched too
 _ENOUGH_MATCHES = 80  # consistent ones; with fewer, contrast planes are searched too
 # Blurs of the contrast planes, tried in this order: content that is far out of focus in one shot looks the same in both
 # once both are soft.
@@ -50,7 +52,8 @@ def register(reference: np.ndarray, moving: np.ndarray, *, model: str = "auto", 
     Raises:
       ValueError: an unknown model or method, or an array that is no picture.
     """
-    return register_views(View(reference, config), View(moving, config), model=model, method=method, config=config)
+    with one_blas_thread():
+        return register_views(View(reference, config), View(moving, config), model=model, method=method, config=config)
 
 
 def register_views(reference: View, moving: View, *, model: str = "auto", method: str = "pso-sift",
@@ -86,13 +89,16 @@ def register_views(reference: View, moving: View, *, model: str = "auto", method
 
 
 def _in_place_if_so(found: Registration, reference: View, moving: View, config: RegistrationConfig) -> Registration:
-    """The identity instead of a map that nobody trusts, if the shots lie on each other already; or `found` itself."""
-    if (found.confident or found.method != "pso-sift" or not config.refine
-            or not lie_in_place(reference.color_copy, moving.color_copy)):
+    """`found`; or the identity, if `found` has little evidence and the shots lie on each other already."""
+    if found.method != "pso-sift" or not config.refine or (found.confident and found.inliers >= config.min_inliers):
         return found
+    to_copies = [planes.scaling_matrix(view.shape, view.color_copy.shape) for view in (reference, moving)]
+    rival = to_copies[1] @ found.matrix @ np.linalg.inv(to_copies[0])
+    if not lie_in_place(reference.color_copy, moving.color_copy, rival, found.confident):
+        return found
+    guess_px = deviation_limit(config, reference.shape) / 2
     return dataclasses.replace(found, matrix=np.eye(3), model="similarity", in_place=True, confident=True, doubts="",
-                               flow=None, overlap=1.0, deviation_px=config.max_deviation_px / 2, inliers=0,
-                               points=None, targets=None)
+                               flow=None, overlap=1.0, deviation_px=guess_px, inliers=0, points=None, targets=None)
 
 
 def check_options(model: str, method: str) -> None:
@@ -161,14 +167,14 @@ class _Refined:
             deviation = float(np.hypot(deviation, error))
         start = transforms.normalize(start)
         kept = dataclasses.replace(refined, matrix=start, deviation_px=deviation,
-                                   remaining=tiles.measure_shifts(*caches, start))
+                                   remaining=shifts.measure_shifts(*caches, start))
         return dataclasses.replace(self, on_copies=kept)
 
 
 def _judged(found: _Refined, known: Registration, reference: View, moving: View, config: RegistrationConfig,
             may_bend: bool) -> Registration:
     """`known` with the map and evidence of a refinement, and with a residual flow if the tiles agree on one."""
-    agreement = tiles.measure_agreement(found.on_copies.remaining, AGREEMENT_PX)
+    agreement = shifts.measure_agreement(found.on_copies.remaining, AGREEMENT_PX)
     model = known.model if known.model != "auto" else found.on_copies.model
     result = dataclasses.replace(
         known, matrix=found.matrix, model=model, tiles=agreement.tiles, agreeing_tiles=agreement.agreeing,
@@ -178,7 +184,7 @@ def _judged(found: _Refined, known: Registration, reference: View, moving: View,
     bent = may_bend and tiles.bend(found.first.cache, found.second.cache, found.on_copies)
     if not bent:
         return result
-    agreement = tiles.measure_agreement(bent.remaining, AGREEMENT_PX)
+    agreement = shifts.measure_agreement(bent.remaining, AGREEMENT_PX)
     with_flow = dataclasses.replace(
         result, tiles=agreement.tiles, agreeing_tiles=agreement.agreeing,
         residual_px=agreement.residual_px * found.first.zoom, deviation_px=bent.deviation_px * found.second.zoom,
@@ -236,9 +242,12 @@ def _map_from_keypoints(reference: View, moving: View, model: str, method: str, 
     if method != "pso-sift":
         return opencv_baselines.sift(*small, model, max_keypoints=config.max_keypoints, magsac=method == "sift+magsac")
     side = max(small[0].shape)
-    first, second = reference.keypoints, moving.keypoints
-    pairs = features.match(first, second)
-    consistent = features.filter_consistent(first, second, pairs, side)
+    for name, enough in (("keypoints", _AMPLE_MATCHES), ("all_keypoints", _ENOUGH_MATCHES)):
+        first, second = getattr(reference, name), getattr(moving, name)
+        pairs = features.match(first, second)
+        consistent = features.filter_consistent(first, second, pairs, side)
+        if len(consistent) >= enough:
+            break
     for blur_px in _CONTRAST_BLURS_PX:
         if len(consistent) >= _ENOUGH_MATCHES:
             break

@@ -15,6 +15,10 @@ _LOG_OFFSET = 0.03
 _NEIGHBORHOOD_PX = 24.0  # standard deviation of the Gaussian window that gradients are normalized over
 _GRADIENT_FLOOR = 0.004  # log units per px; a gradient below it is noise, and stays small
 _VARIANCE_FLOOR = 1e-3  # of the logarithm; a neighborhood below it is flat
+HALF_SIZE_PX = 3.0
+"""From this blur on, half the size shows as much."""
+BAND_PX = 1.2, 8.0
+"""Standard deviations of the two Gaussians whose difference tiles are correlated on."""
 _MAX_RATIO = 3.0  # ratio to the neighborhood's root mean square that becomes level 255
 
 
@@ -130,16 +134,24 @@ def contrast_plane(plane: np.ndarray, blur_px: float = 0.0) -> np.ndarray:
 
 def gaussian_blur(plane: np.ndarray, sigma_px: float) -> np.ndarray:
     """A Gaussian blur.  From 3 px on it works at half the size: a fraction of the time, within 0.001 of the result."""
-    if sigma_px < 3 or min(plane.shape) < 16:
+    if sigma_px < HALF_SIZE_PX or min(plane.shape) < 16:
         return cv2.GaussianBlur(plane, (0, 0), sigma_px)
+    half = gaussian_blur(half_size(plane), half_size_sigma(sigma_px))
+    return cv2.resize(half, plane.shape[::-1], interpolation=cv2.INTER_LINEAR)
+
+
+def half_size(plane: np.ndarray) -> np.ndarray:
+    """A copy `[⌈H/2⌉, ⌈W/2⌉]` by area averaging."""
     height, width = plane.shape
-    half = cv2.resize(plane, (-(-width // 2), -(-height // 2)), interpolation=cv2.INTER_AREA)
-    # Area-averaging by two and interpolating back blur by about 0.6 px themselves.
-    half = gaussian_blur(half, float(np.sqrt(sigma_px**2 - 0.36)) / 2)
-    return cv2.resize(half, (width, height), interpolation=cv2.INTER_LINEAR)
+    return cv2.resize(plane, (-(-width // 2), -(-height // 2)), interpolation=cv2.INTER_AREA)
 
 
-def bandpass_plane(log_luma: np.ndarray, fine_px: float = 1.2, coarse_px: float = 8.0) -> np.ndarray:
+def half_size_sigma(sigma_px: float) -> float:
+    """The blur of `half_size` that makes one of `sigma_px`: averaging and interpolating back add about 0.6 px."""
+    return float(np.sqrt(sigma_px**2 - 0.36)) / 2
+
+
+def bandpass_plane(log_luma: np.ndarray, fine_px: float = BAND_PX[0], coarse_px: float = BAND_PX[1]) -> np.ndarray:
     """Difference of two Gaussians of the log luma, which tiles are correlated on: no noise, no light fall-off.
 
     Defocus is symmetric, so it lowers a correlation peak without moving it.

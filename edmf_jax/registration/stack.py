@@ -21,13 +21,15 @@ from edmf_jax.registration import adjustment, flow, neighbors, transforms
 from edmf_jax.registration.adjustment import Link
 from edmf_jax.registration.pipeline import check_options, refine_views, register_views
 from edmf_jax.registration.threads import one_thread_each, usable_cores
-from edmf_jax.registration.verdict import Registration, RegistrationConfig
+from edmf_jax.registration.verdict import Registration, RegistrationConfig, doubt_of_deviation
 from edmf_jax.registration.views import View
 
 Pair = tuple[int, int]
 Result = TypeVar("Result")
 _MAX_ATTEMPTS = 3  # rounds of trying to join what is still apart
 _MIN_LOOP_PX = 2.0  # a loop's map that is farther from the chain's, in addition to three deviations, is not used
+_KEPT_BYTES = 200e6  # of all shots' planes
+_PLANES = 12  # that a shot keeps, counted in its own size
 _MIN_OVERLAP = 0.1  # of the reference: a shot that covers less is left out; neighbors must share more
 
 
@@ -81,6 +83,8 @@ def register_stack(views: Sequence[View], keys: Sequence[bytes], *, reference: i
     for number in [number for number, one in found.items() if one.overlap < _MIN_OVERLAP]:
         share = 100 * found.pop(number).overlap
         reasons[number] = lambda name, share=share: f"it shows {share:.0f} % of what the reference shows"
+    for view in views:
+        view.release()
     registrations = [None] * len(views)
     for number, registration in found.items():
         registrations[order[number]] = dataclasses.replace(registration, neighbor=order[registration.neighbor])
@@ -95,6 +99,9 @@ class _Work:
                  progress: Callable[[float], None]):
         self._views, self._model, self._method, self._config = views, model, method, config
         self._progress, self._done = progress, 0
+        # Small shots keep their planes for the pairs that close loops; large ones make them twice, to save memory.
+        kept = _PLANES * 4 * sum(view.copied_pixels for view in views)
+        self._keeps_planes = len(views) > 2 and kept < _KEPT_BYTES
         self.found: dict[Pair, Registration] = {}
         self.tree: list[Pair] = []
         self.pool: ThreadPoolExecutor | None = None
@@ -125,19 +132,20 @@ class _Work:
         """Registers pairs, several at once."""
         register = lambda pair: register_views(*(self._views[number] for number in pair), model=self._model,
                                                method=self._method, config=self._config)
-        for pair, result in zip(pairs, self._for_each(pairs, register)):
+        for pair, result in zip(pairs, self._for_each(pairs, register, is_last=not self._keeps_planes)):
             self.found[pair] = result
             self._advance(1.0)
 
-    def _for_each(self, pairs: Sequence[Pair], work: Callable[[Pair], Result]) -> Iterator[Result]:
-        """What `work` gives for each pair, several at once; the planes of a shot are freed after its last pair."""
+    def _for_each(self, pairs: Sequence[Pair], work: Callable[[Pair], Result], *, is_last: bool = True
+                  ) -> Iterator[Result]:
+        """What `work` gives for each pair, several at once; with `is_last`, planes are freed after the last pair."""
         pending, lock = collections.Counter(number for pair in pairs for number in pair), threading.Lock()
 
         def work_and_free(pair: Pair) -> Result:
             result = work(pair)
             with lock:
                 pending.subtract(pair)
-                done = [number for number in pair if not pending[number]]
+                done = [number for number in pair if is_last and not pending[number]]
             for number in done:
                 self._views[number].release()
             return result
@@ -173,10 +181,8 @@ class _Work:
         placed: dict[int, Registration] = {}
         for number, previous in before.items():  # nearest to the root first
             one = self._placed(number, previous, start, deviations[number], chains, root)
-            if one.confident and previous != root and not placed[previous].confident:
-                one = dataclasses.replace(one, confident=False,
-                                          doubts="the shot that it was registered to has no certain place itself")
-            placed[number] = one
+            before_it = placed.get(previous)
+            placed[number] = self._judged(one, before_it is None or before_it.confident, root)
         return placed
 
     def _closing_links(self, tree: Sequence[Pair], start: dict[int, np.ndarray]) -> list[Link]:
@@ -225,6 +231,15 @@ class _Work:
             found, matrix=maps[number], deviation_px=deviation_px, points=points, targets=targets, neighbor=previous,
             overlap=transforms.overlap(maps[number], frame.shape, view.shape),
             flow=flow.compose(chains[number], frame.shape))
+
+    def _judged(self, placed: Registration, follows_certain: bool, root: int) -> Registration:
+        """`placed`, with a doubt if its neighbor has no certain place, or if deviations along the chain add up."""
+        doubts = [] if placed.in_place else doubt_of_deviation(placed, self._config, self._views[root].shape)
+        if not placed.confident or (follows_certain and not doubts):
+            return placed
+        return dataclasses.replace(placed, confident=False, doubts=(
+            f"along its chain of neighbors {doubts[0]}" if follows_certain else
+            "the shot that it was registered to has no certain place itself"))
 
     def reasons(self, part: set[int]) -> dict[int, Callable[[Callable[[int], int]], str]]:
         """Why each shot outside of `part` is not joined to it; functions of what a number becomes in the text."""

@@ -41,7 +41,7 @@ def objective(controls: np.ndarray, points: np.ndarray, targets: np.ndarray, lim
 
 
 def search(points: np.ndarray, targets: np.ndarray, model: str, *, limit: float, seed: int = 0, particles: int = 128,
-           steps: int = 50, max_matches: int = 512) -> tuple[np.ndarray, float]:
+           steps: int = 50, max_matches: int = 256) -> tuple[np.ndarray, float]:
     """The 3×3 matrix that most matches agree with, and its objective in [0, 1].
 
     Args:

@@ -14,10 +14,15 @@ def one_thread_each() -> Iterator[None]:
     before = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
-        with threadpool_limits(1, user_api="blas"):
+        with one_blas_thread():
             yield
     finally:
         cv2.setNumThreads(before)
+
+
+def one_blas_thread() -> threadpool_limits:
+    """A context in which BLAS works on one thread: the matrices of a registration are too small for more."""
+    return threadpool_limits(1, user_api="blas")
 
 
 def usable_cores() -> int:

@@ -9,18 +9,16 @@ global correlation (ECC) cannot do.
 import dataclasses
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
 
 from edmf_jax.registration import fitting, transforms
 from edmf_jax.registration import flow as flow_fitting
-from edmf_jax.registration.blurs import BLURS, COARSE_BLURS, SIGMAS_PX, BlurCache, rescale_blurs
-from edmf_jax.registration.correlation import NOISE_FLOOR, correlate
+from edmf_jax.registration.blurs import COARSE_BLURS, SIGMAS_PX, BlurCache, rescale_blurs
 from edmf_jax.registration.flow import Flow
-from edmf_jax.registration.grid import TileGrid, block_numbers
+from edmf_jax.registration.grid import block_numbers
+from edmf_jax.registration.shifts import TileShifts, measure_shifts, weighted_lengths
 
 _MIN_CORRELATION = 0.3  # a tile with a lower peak is left out of the fit
-_CLEAR_CORRELATION = 0.5  # a tile with a lower peak is left out of the verdict
 _MIN_TILES = 8
 _RICHEST = "homography"  # contains every map to start from
 _CONVERGED_PX = 0.05
@@ -41,116 +39,6 @@ _BLUR_ERROR = 0.04  # px of shift for each px² of blur, as measured on slanted 
 _OUTLIER_FACTOR = 7.0
 
 
-@dataclasses.dataclass(frozen=True)
-class TileShifts:
-    """The shifts of the tiles that remain after a map; only tiles that both pictures cover entirely.
-
-    Attributes:
-      centers: (x, y) in the reference, `[T, 2]`, px.
-      shifts: from the content's position in the reference to its position in the warped moving picture, `[T, 2]`, px.
-      information: `[T, 2, 2]`, 1/px², the inverse of the shift's covariance up to one factor.
-      peaks: the correlation at the shift, 0…1, `[T]`.
-      blurs: standard deviation of the Gaussian that the reference was blurred with, `[T]`, px; negative if the moving
-        picture was blurred instead.
-      grid_blurs: the same for all tiles of the grid, also those that are not covered, `[R, C]`.
-    """
-
-    centers: np.ndarray
-    shifts: np.ndarray
-    information: np.ndarray
-    peaks: np.ndarray
-    blurs: np.ndarray
-    grid_blurs: np.ndarray
-
-
-def measure_shifts(reference: BlurCache, moving: BlurCache, matrix: np.ndarray, max_shift_px: int = 8,
-                   blurs: Sequence[float] = BLURS, flow: Flow | None = None, chosen: np.ndarray | None = None
-                   ) -> TileShifts:
-    """Correlates tiles of the reference with the moving picture as warped by a map, both at one blur.
-
-    Args:
-      reference, moving: the shots.
-      matrix: reference px → moving px.
-      max_shift_px: the largest shift searched for.
-      blurs: the candidates, see `TileShifts`.
-      flow: added to the positions that `matrix` gives.
-      chosen: `grid_blurs` of an earlier measurement, to be used again; None: each tile takes the best of `blurs`.
-    """
-    grid, warped = reference.grid, _WarpedShot(moving, matrix, reference.luma.shape, flow)
-    covered = np.flatnonzero(grid.is_all(np.minimum(reference.valid, warped.valid) > 0.99))
-    if not len(covered):
-        return TileShifts(np.zeros((0, 2)), np.zeros((0, 2)), np.zeros((0, 2, 2)), np.zeros(0), np.zeros(0),
-                          np.zeros((len(grid.tops), len(grid.lefts))))
-    grid_blurs = _choose_blurs(reference, warped, grid, blurs) if chosen is None else chosen
-    chosen = grid_blurs.ravel()[covered]
-    a, b = np.empty((2, len(covered), grid.size, grid.size), np.float32)
-    for blur in np.unique(chosen):
-        some = chosen == blur
-        a[some] = grid.cut(reference.band(max(blur, 0.0)), covered[some])
-        b[some] = grid.cut(warped.band(max(-blur, 0.0)), covered[some])
-    shifts, information, peaks = correlate(a, b, min(max_shift_px, grid.size // 4))
-    return TileShifts(grid.origins[covered] + (grid.size - 1) / 2, shifts, information, peaks, chosen,
-                      grid_blurs)
-
-
-class _WarpedShot:
-    """The planes of the moving shot in the frame of the reference, each warped once, when first used."""
-
-    def __init__(self, moving: BlurCache, matrix: np.ndarray, shape: tuple[int, int], flow: Flow | None):
-        self._moving, self._matrix, self._shape, self._bands = moving, matrix, shape, {}
-        self._positions = None if flow is None else flow.positions(matrix, shape)
-        self.valid = self._warp(moving.valid, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)
-
-    def band(self, sigma_px: float) -> np.ndarray:
-        """`BlurCache.band` in the frame of the reference, `[H, W]`."""
-        if sigma_px not in self._bands:
-            self._bands[sigma_px] = self._warp(self._moving.band(sigma_px), cv2.INTER_CUBIC, cv2.BORDER_REPLICATE)
-        return self._bands[sigma_px]
-
-    def _warp(self, plane: np.ndarray, interpolation: int, border: int) -> np.ndarray:
-        if self._positions is not None:
-            return cv2.remap(plane, *self._positions, interpolation, borderMode=border)
-        return cv2.warpPerspective(plane, self._matrix, self._shape[::-1], borderMode=border,
-                                   flags=interpolation | cv2.WARP_INVERSE_MAP)
-
-
-def _choose_blurs(reference: BlurCache, warped: _WarpedShot, grid: TileGrid, blurs: Sequence[float]) -> np.ndarray:
-    """For each tile the blur of one of the two shots that makes them most alike, `[R, C]`; 0 is none.
-
-    Tiles are compared without searching for a shift.  While the map is off by a few px a wide blur correlates best, so
-    the first rounds of `refine` work coarse to fine.
-    """
-    moments = {0.0: _moments(grid, warped.band(0.0))}
-    for blur in blurs:
-        if blur < 0:
-            moments[-blur] = _moments(grid, warped.band(-blur))
-    chosen = best = None
-    for blur in (0.0, *blurs):
-        of_first, of_second = max(blur, 0.0), max(-blur, 0.0)
-        product = grid.means(reference.band(of_first) * warped.band(of_second))
-        (mean_a, square_a), (mean_b, square_b) = reference.moments(of_first), moments[of_second]
-        energies = [np.maximum(square - mean**2, 0) + NOISE_FLOOR**2
-                    for mean, square in ((mean_a, square_a), (mean_b, square_b))]
-        correlation = (product - mean_a * mean_b) / np.sqrt(energies[0] * energies[1])
-        if best is None:
-            best, chosen = correlation, np.zeros(correlation.shape)
-            continue
-        better = correlation > best
-        best[better], chosen[better] = correlation[better], blur
-    return chosen
-
-
-def _moments(grid: TileGrid, plane: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Weighted mean and mean square of a plane in each tile, `[R, C]` each."""
-    return grid.means(plane), grid.means(plane * plane)
-
-
-def weighted_lengths(shifts: np.ndarray, information: np.ndarray) -> np.ndarray:
-    """Lengths of shifts, px, `[T]`, each direction weighted by the tile's information; along an edge it is 0."""
-    total = np.trace(information, axis1=1, axis2=2) + 1e-12
-    return np.sqrt(np.einsum("ti,tij,tj->t", shifts, information, shifts) / total)
-
-
 def _limit_information(found: TileShifts, used: np.ndarray) -> np.ndarray:
     """The inverse covariance of each used shift, `[T, 2, 2]`, with two errors added that tiles do not know of.
 
@@ -164,31 +52,6 @@ def _limit_information(found: TileShifts, used: np.ndarray) -> np.ndarray:
     values, vectors = np.linalg.eigh(information)
     values = 1 / (1 / np.maximum(_SAMPLES_PER_TILE * values, 1e-6) + (scatter**2 + from_blur**2)[:, None])
     return np.einsum("tij,tj,tkj->tik", vectors, values, vectors)
-
-
-@dataclasses.dataclass(frozen=True)
-class TileAgreement:
-    """How well the tiles agree with a map.
-
-    Attributes:
-      tiles: tiles with a correlation of 0.5 or more at their peak.
-      agreeing: those of them whose shift is below the limit.
-      residual_px: root of the weighted mean square of the agreeing tiles' shifts, px; infinite without any.
-    """
-
-    tiles: int
-    agreeing: int
-    residual_px: float
-
-
-def measure_agreement(found: TileShifts, limit_px: float) -> TileAgreement:
-    """Counts the tiles with a clear peak, and those of them whose shift is shorter than `limit_px`."""
-    clear = found.peaks >= _CLEAR_CORRELATION
-    lengths = weighted_lengths(found.shifts, found.information)
-    agreeing = clear & (lengths < limit_px)
-    weights = np.trace(found.information, axis1=1, axis2=2) * agreeing
-    residual = np.sqrt((weights * lengths**2).sum() / max(weights.sum(), 1e-12))
-    return TileAgreement(int(clear.sum()), int(agreeing.sum()), float(residual) if agreeing.any() else float("inf"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,8 +86,7 @@ def refine(reference: BlurCache, moving: BlurCache, matrix: np.ndarray, model: s
         its own worse.
       rounds: at most.
       blurs: the candidates, see `TileShifts`.
-      verify: False: if the rounds are used up, the tiles are not measured once more, and `remaining` and the check
-        whether shifts grew are those before the last fit; for a start that is nearly right.
+      verify: False: if the rounds are used up, the tiles are not measured once more; for a start that is nearly right.
     """
     start, first_found, found, step = matrix, None, None, np.inf
     chosen, deviation = "similarity" if model == "auto" else model, 0.0
@@ -236,20 +98,24 @@ def refine(reference: BlurCache, moving: BlurCache, matrix: np.ndarray, model: s
         used = found.peaks >= _MIN_CORRELATION
         if used.sum() < _MIN_TILES:
             return Refinement(start, _RICHEST if model == "auto" else model, float("inf"), tuple(blurs), first_found)
-        if step < max(_CONVERGED_PX, _CONVERGED_SHARE * deviation) or number == rounds:
+        if number == rounds:
             break
         chosen_blurs = [blur for blur in blurs if (found.blurs[used] == blur).mean() > _RARE_BLUR]
+        is_rough = number == 0 and tuple(blurs) == COARSE_BLURS
         if number:
             blurs = chosen_blurs
-        elif tuple(blurs) == COARSE_BLURS:
+        elif is_rough:
             # In the first round the tiles may be too far off to choose their blur well, so all signs stay possible.
             blurs = rescale_blurs([*chosen_blurs, min(SIGMAS_PX), -min(SIGMAS_PX)], 1.0)
         fits = _fit(found, used, matrix, reference.luma.shape,
                     tuple(transforms.CONTROL_POINTS) if model == "auto" else (model,))
         best = _choose_model(fits)
-        step = float(transforms.corner_errors(best.matrix, matrix, reference.luma.shape).max())
+        step, before = float(transforms.corner_errors(best.matrix, matrix, reference.luma.shape).max()), matrix
         matrix, chosen, deviation = best.matrix, best.model, best.deviation_px
-        if number == rounds - 1 and not verify:
+        # After so small a step the tiles' shifts are known without measuring them again.
+        is_last = number == rounds - 1 and not verify
+        if is_last or (step < max(_CONVERGED_PX, _CONVERGED_SHARE * deviation) and not is_rough):
+            found = found.under(before, matrix)
             break
     if _median_length(found) > 1.1 * _median_length(first_found) + _CONVERGED_PX:
         # The deviation is that of the fit that is not used, so the distance from it is added.

@@ -116,10 +116,7 @@ def judge(found: Registration, config: RegistrationConfig, reference: tuple[int,
       reference, moving: the shapes of the two pictures.
     """
     share = found.agreeing_tiles / max(found.tiles, 1)
-    diagonal_px = float(np.hypot(*reference[:2]))
     stretch = transforms.relative_stretch(found.matrix, reference, moving)
-    lower, upper = (limit * diagonal_px / 1000 for limit in (config.min_limit_permille, config.max_limit_permille))
-    limit_px = min(max(config.max_deviation_px, lower), upper)
     doubts = []
     # So many tiles in agreement are evidence without matches: chance would let one in forty agree.
     enough_tiles = found.agreeing_tiles >= config.many_tiles and share >= config.high_agreement
@@ -132,12 +129,25 @@ def judge(found: Registration, config: RegistrationConfig, reference: tuple[int,
                       f"{100 * config.min_overlap:.0f} % are needed")
     if found.agreeing_tiles < config.min_tiles or share < config.min_agreement:
         doubts.append(f"the content agrees in {found.agreeing_tiles} of {found.tiles} places")
-    # What a flow predicts is an error everywhere, not that of the worst corner.
-    limit_px = limit_px / 2 if found.flow else limit_px
-    if not found.deviation_px <= limit_px:
-        doubts.append(f"the {'content is' if found.flow else 'corners are'} uncertain by {found.deviation_px:.1f} px, "
-                      f"more than {limit_px:.1f}")
+    doubts += doubt_of_deviation(found, config, reference)
     return dataclasses.replace(found, confident=not doubts, doubts="; ".join(doubts))
+
+
+def deviation_limit(config: RegistrationConfig, reference: tuple[int, ...]) -> float:
+    """The largest deviation of a map's worst corner, px, for a reference of this shape."""
+    diagonal_px = float(np.hypot(*reference[:2]))
+    lower, upper = (limit * diagonal_px / 1000 for limit in (config.min_limit_permille, config.max_limit_permille))
+    return min(max(config.max_deviation_px, lower), upper)
+
+
+def doubt_of_deviation(found: Registration, config: RegistrationConfig, reference: tuple[int, ...]) -> list[str]:
+    """A line if the deviation is over its limit for a reference of this shape; else nothing."""
+    # What a flow predicts is an error everywhere, not that of the worst corner.
+    limit_px = deviation_limit(config, reference) / (2 if found.flow else 1)
+    if found.deviation_px <= limit_px:
+        return []
+    return [f"the {'content is' if found.flow else 'corners are'} uncertain by {found.deviation_px:.1f} px, "
+            f"more than {limit_px:.1f}"]
 
 
 def require_confident(found: Registration, reference: str, moving: str) -> Registration:

@@ -87,7 +87,13 @@ class View:
 
     @functools.cached_property
     def keypoints(self) -> Keypoints:
-        """Those of the gradient, which exposure and blur barely affect."""
+        """The larger ones of the gradient, which exposure and blur barely affect: enough for most pictures."""
+        plane = planes.gradient_plane(self.match_plane, self._config.blur_px)
+        return features.detect_at_half_size(plane, self._config.max_keypoints)
+
+    @functools.cached_property
+    def all_keypoints(self) -> Keypoints:
+        """The smaller ones too."""
         plane = planes.gradient_plane(self.match_plane, self._config.blur_px)
         return features.detect(plane, self._config.max_keypoints)
 
@@ -106,6 +112,11 @@ class View:
             self._levels = made = tuple(Level(BlurCache(np.float32(plane) / np.float32(_WHITE), mask), scale)
                                         for plane, mask, scale in self._copies)
         return made
+
+    @property
+    def copied_pixels(self) -> int:
+        """Pixels of all copies that maps are refined on."""
+        return sum(plane.size for plane, *_ in self._copies)
 
     def release(self) -> None:
         """Frees what can be made again: the blurred planes, which take most of the memory."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from edmf_jax.fusion.record import FusionRecord
 from edmf_jax.fusion.shot_files import without_folders
+from edmf_jax.fusion.stack.options import Chooser
 from edmf_jax.io.palette_png import shot_colors
 from edmf_jax.registration import Registration
 from edmf_jax.registration.transforms import project
@@ -201,8 +202,9 @@ def _settings(fusion: FusionRecord, made: datetime) -> list[tuple[str, str]]:
                   ("Exposure", f"{options.exposure}: {_EXPOSURE_TEXTS[options.exposure]}"), ("Crop", crop),
                   ("Pixels", f"{options.pixels}: {_PIXELS_TEXTS[options.pixels]}")]
     if weights is not None:
-        written = f"written by edmf-jax {weights.version or 'of unknown version'}"
-        facts += [("Weights", f"{Path(weights.name).name}, {written}"),
+        how = (f"a network that chooses among the shots; it ran in {weights.runtime}" if isinstance(weights, Chooser)
+               else f"written by edmf-jax {weights.version or 'of unknown version'}")
+        facts += [("Weights", f"{Path(weights.name).name}, {how}"),
                   ("SHA-256 of the weights", params_sha256(weights.params))]
     facts += [("Program", _versions()),
               ("Made", f"{made:%Y-%m-%d %H:%M:%S %z}, in {fusion.seconds:.1f} s")]

@@ -44,6 +44,13 @@ def canvas_px(patch_px: int) -> int:
     return patch_px + 2 * MARGIN_PX
 
 
+class Exposures(NamedTuple):
+    """What lenses drew of a batch, before cameras record it; `develop` makes batches of it."""
+
+    sample: "_Sample"
+    seen: lens.Seen
+
+
 def draw_batch(key: jax.Array, atlas: Atlas, samples: int, shots: int, patch_px: int, ranges: Ranges) -> Batch:
     """A random batch; a function of its arguments.
 
@@ -56,13 +63,40 @@ def draw_batch(key: jax.Array, atlas: Atlas, samples: int, shots: int, patch_px:
       samples, shots, patch_px: B, N and P; P a multiple of 8.
       ranges: what is drawn from.
     """
-    sample, lens_key, camera_key, noise_key, registration_key = jax.random.split(key, 5)
+    optics, camera_key = jax.random.split(key)
+    return develop(camera_key, draw_exposures(optics, atlas, samples, shots, patch_px, ranges), ranges)
+
+
+def draw_exposures(key: jax.Array, atlas: Atlas, samples: int, shots: int, patch_px: int, ranges: Ranges) -> Exposures:
+    """The first part of `draw_batch`: scenes and optics, which take two thirds of its time."""
+    sample, lens_key = jax.random.split(key)
     taken = _draw_sample(sample, atlas, samples, shots, canvas_px(patch_px), ranges)
-    seen = _through_lens(lens_key, taken, ranges)
+    return Exposures(taken, _through_lens(lens_key, taken, ranges))
+
+
+def develop(key: jax.Array, exposed: Exposures, ranges: Ranges, turn: int = 0) -> Batch:
+    """The second part of `draw_batch`: camera, registration and coverage, all of them random.
+
+    Args:
+      key: decides on everything.
+      exposed: of `draw_exposures`; may be used several times.
+      ranges: what is drawn from.
+      turn: the batch's pictures are transposed if this is odd, and then mirrored if half of it is odd.
+    """
+    taken, seen = exposed
+    camera_key, noise_key, registration_key = jax.random.split(key, 3)
     pixels, clipped, target, error = _record(camera_key, seen, taken, ranges)
     pixels, target = _add_noise(noise_key, pixels, target, ranges)
     pixels, target = _compress_and_move(registration_key, pixels, target, seen.radius, ranges)
-    return _cover(registration_key, pixels, clipped, target, error, taken, ranges)
+    batch = _cover(registration_key, pixels, clipped, target, error, taken, ranges)
+    if not turn % 4:
+        return batch
+
+    def turned(x, first):
+        x = jnp.swapaxes(x, first, first + 1) if turn % 2 else x
+        return jnp.flip(x, first) if turn // 2 % 2 else x
+
+    return Batch(*(turned(x, first) for x, first in zip(batch, (2, 2, 2, 1, 2))))
 
 
 class _Sample(NamedTuple):

@@ -6,12 +6,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from edmf_jax.core.filters import box_filter
 from edmf_jax.simulate.draws import chance, even, log_even, trailing
 from edmf_jax.simulate.kernels import MAX_RADIUS_PX, Aperture, blur
 from edmf_jax.simulate.ranges import Ranges
 from edmf_jax.simulate.scenes import Scene, composite
 
 STEPS = 4  # blurred copies of a background that runs away, between which its blur is interpolated
+_COARSE_PX, _ASIDE = 13, 0.15  # window that smooths a coarse mask, twice; 0.15 moves its edge by about 2 px
 _APART_PX = 2.0  # a layer that is blurred by so much more than in its sharpest shot has its full parallax
 
 
@@ -72,13 +74,13 @@ def pasted(key: jax.Array, seen: Seen, truth: jax.Array, inside: jax.Array, rang
     """Shots that are the truth where theirs is the least blur, behind a hard mask, and its Gaussian blur elsewhere.
 
     Args:
-      key: of the widths, and of which samples have a dark rim.
+      key: of the widths, of the masks, and of which samples have a dark rim.
       seen: `through_lens`, for its radii.
       truth: `[B, S, S, 3]`.
       inside: bool `[B, S, S]`: the picture; beyond it is black to the blur, in a share of the samples.
-      ranges: see `pasted_sigma_px`, `dark_rim_share`.
+      ranges: see `pasted_sigma_px`, `pasted_coarse_share`, `dark_rim_share`.
     """
-    width, spread, rim = jax.random.split(key, 3)
+    width, spread, rim, cut = jax.random.split(key, 4)
     n, shots = seen.radius.shape[:2]
     sigma = log_even(width, ranges.pasted_sigma_px, (n, 1, 1))
     sigma = sigma * jnp.exp(0.15 * jax.random.normal(spread, (n, shots, 1)))
@@ -86,6 +88,19 @@ def pasted(key: jax.Array, seen: Seen, truth: jax.Array, inside: jax.Array, rang
     lit = jnp.moveaxis(jnp.where((inside | ~dark)[..., None], truth, 0), -1, 1)[:, None]
     bell = Aperture(jnp.ones(n, bool), jnp.zeros(n), jnp.zeros(n))
     blurred = jnp.moveaxis(blur(lit, 2 * sigma, bell)[:, :, 0], 2, -1)
-    own = jnp.argmin(seen.radius, 1)[:, None] == jnp.arange(shots).reshape(1, shots, 1, 1)
+    own = _own_shot(cut, seen.radius, ranges)[:, None] == jnp.arange(shots).reshape(1, shots, 1, 1)
     return Seen(jnp.where(own[..., None], truth[:, None], blurred),
                 jnp.where(own, 0.0, jnp.broadcast_to(2 * sigma[..., None], own.shape)))
+
+
+def _own_shot(key: jax.Array, radius: jax.Array, ranges: Ranges) -> jax.Array:
+    """The shot that is sharp at each pixel, `[B, S, S]`: the least blurred one, its area cut coarsely in some samples.
+
+    Masks drawn by hand are smooth, leave out thin parts, and run beside the outlines instead of along them.
+    """
+    which, aside = jax.random.split(key)
+    n, shots = radius.shape[:2]
+    own = jax.nn.one_hot(jnp.argmin(radius, 1), shots, axis=1)
+    smooth = box_filter(box_filter(own, _COARSE_PX), _COARSE_PX)
+    smooth = smooth + _ASIDE * jax.random.normal(aside, (n, shots, 1, 1))
+    return jnp.argmax(jnp.where(chance(which, ranges.pasted_coarse_share, (n, 1, 1, 1)), smooth, own), 1)

@@ -15,6 +15,7 @@ KINDS = ("blob", "ellipse", "polygon", "bars", "strands")
 _SHARES = (0.32, 0.18, 0.25, 0.15, 0.10)
 _FAR_PX = 40.0
 _HAIR_STRETCH = 12.0  # hairs are so many times as long as wide
+_HAIR_REACH = 3.0  # they end so many times `hairy_px` outside the shape
 
 
 def slope(field: jax.Array) -> jax.Array:
@@ -74,7 +75,9 @@ def coverages(key: jax.Array, n: int, size: int, ranges: Ranges, kind: jax.Array
     how = jax.random.uniform(next(keys), one)
     ragged = even(next(keys), ranges.ragged_px, one) * rough
     streaks = smooth_noise(next(keys), size, log_even(next(keys), (0.5, 1.2), (n,)), _HAIR_STRETCH)
-    hairy = even(next(keys), ranges.hairy_px, one) * (jnp.abs(streaks) ** 1.5 - 0.7)
+    length = even(next(keys), ranges.hairy_px, one)
+    rooted = jnp.clip(1 + field / (_HAIR_REACH * length + 1e-3), 0, 1)  # none further out: hair is attached
+    hairy = length * rooted * (jnp.abs(streaks) ** 1.5 - 0.7)
     is_hairy = how < ranges.hairy_share
     is_ragged = ~is_hairy & (how < ranges.hairy_share + ranges.ragged_share)
     field = field + jnp.where(is_ragged, ragged, jnp.where(is_hairy, hairy, 0.0))

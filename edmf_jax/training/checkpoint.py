@@ -1,21 +1,31 @@
-"""Saving and restoring runs with orbax.  The number of a checkpoint is the number of completed steps."""
+"""Saving and restoring runs with orbax.  The number of a checkpoint is the number of completed steps.
+
+A checkpoint holds parameters, optimizer state and the memory's numbers, some MB, and the names of the sets of
+remembered planes that it needs.  The sets lie beside the checkpoints, one for each epoch (`bank_files`): a save writes
+the one of the epoch just admitted.  Only the newest checkpoints keep their sets; one that is kept as the best is kept
+for its parameters.
+"""
 
 import contextlib
 import errno
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import SingleDeviceSharding
 
+from edmf_jax.core.memory import MemoryBank
 from edmf_jax.errors import UserError
-from edmf_jax.training.state import TrainState
+from edmf_jax.training.bank_files import BankFiles, SavedSets, copy_slot, names_in, restore_images, set_names
+from edmf_jax.training.state import TrainState, with_images
 
+_SETS = "remembered"  # the part of a checkpoint that names the sets of remembered planes
 BEST_METRIC = "sharpness"  # mean spatial frequency of an epoch's outputs, by which the best checkpoints are kept
 
 
@@ -59,7 +69,8 @@ class Checkpoints:
     Args:
       workdir: the run's folder.
       keep_last: how many of the newest to keep; None opens the folder for reading only and changes nothing in it.
-      keep_best: how many of the sharpest epochs' ends to keep besides.
+      keep_best: how many of the sharpest epochs' ends to keep besides, without remembered planes that no newer
+        checkpoint needs.
     """
 
     def __init__(self, workdir: Path, keep_last: int | None = None, keep_best: int = 0):
@@ -78,6 +89,24 @@ class Checkpoints:
             preservation_policy=policies.AnyPreservationPolicy(keep),
             cleanup_tmp_directories=keep_last is not None,
         )
+        self._keep_last, self._files = keep_last, BankFiles(workdir)
+        if keep_last is not None:
+            self._remove(self._files.present())
+
+    def _names(self, step: int) -> dict[str, int] | None:
+        """The sets that the checkpoint of `step` names: name → slot; None if it holds its bank itself."""
+        return names_in(self.folder / str(step) / _SETS)
+
+    def _remove(self, names: Iterable[str]) -> None:
+        """Removes those of the sets `names` that the newest checkpoints do not need."""
+        self._named = {name for step in self.steps[-self._keep_last:] for name in self._names(step) or ()}
+        if jax.process_index() == 0:
+            self._files.remove(set(names) - self._named)
+
+    @property
+    def bank_bytes(self) -> int:
+        """What the remembered planes take on the disk now."""
+        return self._files.nbytes()
 
     @property
     def steps(self) -> list[int]:
@@ -106,12 +135,19 @@ class Checkpoints:
         steps = self.steps
         if step in steps:
             return
+        rest, images = _without_images(state)
+        names = {} if images is None else set_names(state.bank, step, mid_epoch=metrics is None)
+        there = (self._names(steps[-1]) if steps else None) or {}
+        new = {name: slot for name, slot in names.items() if name not in there}
         with _disk_errors(self.folder, steps):
-            _check_space(self.folder, state)
-            self._failed = True  # until the next line has returned
-            parts = _parts(_safe_from_donation(state))
+            _check_space(self.folder, rest, images, len(new))
+            self._failed = True  # until the last line has returned
+            parts = _parts(_safe_from_donation(rest))
+            if images is not None:
+                parts[_SETS] = SavedSets(self._files, names, {n: copy_slot(images, slot) for n, slot in new.items()})
             self._writing = self._checkpointer.save_checkpointables_async(step, parts, metrics=metrics)
             self._failed = False
+            self._named.update(names)
 
     def wait(self) -> None:
         """Waits until everything is on the disk.
@@ -125,11 +161,22 @@ class Checkpoints:
                 self._failed = True
                 writing.result()
                 self._failed = False
+            # No others: another process may be writing its next set already.
+            self._remove(self._named)
 
     def restore(self, step: int, like: TrainState) -> TrainState:
-        """The state saved at `step`, with the shapes and shardings of `like` (ShapeDtypeStructs)."""
-        parts = self._checkpointer.load_checkpointables(step, _parts(like))
-        return TrainState(params=parts["params"], **parts["run"])
+        """The state saved at `step`, with the shapes and shardings of `like` (ShapeDtypeStructs).
+
+        In the slot that the next epoch will fill, images are 0; all others are as they were saved.
+
+        Raises:
+          UserError: remembered planes are missing, as for a checkpoint that is kept as the best only.
+        """
+        names = self._names(step)
+        wanted, images = (like, None) if names is None else _without_images(like)
+        parts = self._checkpointer.load_checkpointables(step, _parts(wanted))
+        state = TrainState(params=parts["params"], **parts["run"])
+        return state if images is None else with_images(state, restore_images(self._files, names, images))
 
     def restore_params(self, step: int, like: dict) -> dict:
         """The parameters alone, as NumPy arrays shaped as `like`; the bank is not read.  Needs one device only."""
@@ -158,16 +205,20 @@ def _safe_from_donation(state: TrainState) -> TrainState:
 
 
 def _parts(state: TrainState) -> dict:
-    # Parameters are a part of their own, so that they can be read without the bank.
+    # Parameters are a part of their own, so that they can be read without the rest.
     return {
         "params": state.params,
         "run": {"step": state.step, "opt_state": state.opt_state, "bank": state.bank},
     }
 
 
-def _check_space(folder: Path, state: TrainState) -> None:
-    needed = sum(x.nbytes for x in jax.tree.leaves(state))
-    free = shutil.disk_usage(folder).free
-    # The bank hardly compresses: do not start a save that may not fit.
-    if free < needed:
+def _without_images(state: TrainState) -> tuple[TrainState, Any]:
+    """The state without its bank's images, and these; None if its memory is not a bank of images."""
+    return (with_images(state, None), state.bank.images) if isinstance(state.bank, MemoryBank) else (state, None)
+
+
+def _check_space(folder: Path, rest: TrainState, images: Any, new_sets: int) -> None:
+    """Refuses to start a save that may not fit: planes that do not compress are as large as they are."""
+    planes = new_sets * images.nbytes // images.shape[1] if new_sets else 0
+    if shutil.disk_usage(folder).free < sum(x.nbytes for x in jax.tree.leaves(rest)) + planes:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))

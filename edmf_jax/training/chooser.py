@@ -19,7 +19,7 @@ from edmf_jax.io.json_text import to_json
 from edmf_jax.runtime.interrupt import Interrupted, InterruptFlag
 from edmf_jax.runtime.lock import exclusive
 from edmf_jax.runtime.process import versions
-from edmf_jax.simulate.batch import Batch, draw_batch
+from edmf_jax.simulate.batch import Batch, Exposures, develop, draw_exposures
 from edmf_jax.simulate.ranges import Ranges, from_fields
 from edmf_jax.training.checkpoint import Checkpoints
 from edmf_jax.training.chooser_data import read_atlas, read_pairs, validate
@@ -73,6 +73,7 @@ def check_chooser_config(config: ConfigDict) -> Ranges:
         ("data.shots_per_step", data.shots_per_step, data.shots_per_step >= 2, "at least 2"),
         ("data.shot_shares", tuple(data.shot_shares), sum(data.shot_shares) > 0 and min(data.shot_shares) >= 0
          and len(data.shot_shares) == _MOST_SHOTS - 1, "seven shares, for 2 to 8 shots"),
+        ("data.uses", data.uses, data.uses >= 1, "at least 1"),
         ("model.size", config.model.size, config.model.size in chooser.SIZES, f"one of {', '.join(chooser.SIZES)}"),
         ("model.dtype", config.model.dtype, config.model.dtype in ("float32", "bfloat16"), "float32 or bfloat16"),
         ("loss.edge_px", config.loss.edge_px, 0 <= config.loss.edge_px <= (data.patch_px - 16) // 2,
@@ -122,7 +123,8 @@ def _restore_or_init(config: ConfigDict, checkpoints: Checkpoints, log: Callable
 def shots_of_step(config: ConfigDict, step: int) -> int:
     """How many shots the samples of a step have, from 2 to 8; a function of seed and step."""
     shares = np.array(config.data.shot_shares, np.float64)
-    return 2 + int(np.random.default_rng((config.seed, step)).choice(len(shares), p=shares / shares.sum()))
+    draw = np.random.default_rng((config.seed, step // config.data.uses))
+    return 2 + int(draw.choice(len(shares), p=shares / shares.sum()))
 
 
 class _Loop:
@@ -135,6 +137,7 @@ class _Loop:
         self.key = jax.random.key(config.seed, impl="rbg")  # compiles ten times faster than threefry on a CPU
         self.ranges = ranges
         self.train_on = jax.jit(functools.partial(train_on, config=config), donate_argnums=0)
+        self.exposed: tuple[int, Exposures | None] = -1, None
         self.saved = self.validated = time.process_time()
         self.best = max((r["score"] for r in read_validations(folder)), default=-np.inf)
 
@@ -164,10 +167,14 @@ class _Loop:
         return state
 
     def _batch(self, step: int) -> Batch:
-        """The batch of a step, a function of seed and step."""
+        """The batch of a step, a function of seed and step; `data.uses` steps in a row have the same scenes."""
         data, shots = self.config.data, shots_of_step(self.config, step)
-        return draw_batch(jax.random.fold_in(self.key, step), self.atlas, max(1, data.shots_per_step // shots), shots,
-                          data.patch_px, self.ranges)
+        number, use = divmod(step, data.uses)
+        key = jax.random.fold_in(self.key, number)
+        if self.exposed[0] != number:
+            samples = max(1, data.shots_per_step // shots)
+            self.exposed = number, draw_exposures(key, self.atlas, samples, shots, data.patch_px, self.ranges)
+        return develop(jax.random.fold_in(key, 1 + use), self.exposed[1], self.ranges, turn=use)
 
     def _keep(self, state: TrainState, step: int) -> None:
         """Saves and validates when that is due, or at the end; stops when a signal asks."""

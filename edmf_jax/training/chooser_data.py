@@ -13,7 +13,7 @@ import numpy as np
 
 from edmf_jax.core import chooser
 from edmf_jax.core.color import to_8_bits
-from edmf_jax.core.hand_made import hand_made_logits
+from edmf_jax.core.hand_made import hand_made_logits, noise_energy
 from edmf_jax.errors import UserError
 from edmf_jax.io.images import read_image
 from edmf_jax.simulate.atlas import Atlas, make_atlas
@@ -94,7 +94,8 @@ def _middle(picture: np.ndarray) -> np.ndarray:
 def _fuse(params, pixels):
     """Means `[3, H, W, 3]` of shots `[N, H, W, 3]` in [0, 1]: by hand-made weights, the network's, and repaired."""
     pixels = pixels[None]
-    shots = chooser.Shots(pixels, hand_made_logits(pixels), jnp.ones(pixels.shape[:-1], bool),
+    hand = hand_made_logits(pixels, None, noise_energy(pixels), rim=False)
+    shots = chooser.Shots(pixels, hand, jnp.ones(pixels.shape[:-1], bool),
                           (pixels >= _CLIPPED).any(-1).astype(jnp.float32))
     chosen = chooser.choice(*chooser.choose(params, shots))
     mean = lambda weights: (weights[..., None] * pixels).sum(1)[0]

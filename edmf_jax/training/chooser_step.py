@@ -8,13 +8,14 @@ import optax
 from ml_collections import ConfigDict
 
 from edmf_jax.core import chooser
-from edmf_jax.core.hand_made import gray, hand_made_logits
+from edmf_jax.core.hand_made import gray, hand_made_logits, noise_energy
 from edmf_jax.core.ssim import ssim
 from edmf_jax.simulate.batch import Batch
 from edmf_jax.training.state import TrainState
 
 _SOFT = 2e-3  # half an 8-bit level: smaller errors count squared, larger ones as they are
 _LEAST_MSE = 1e-6
+_QUIETER = 0.5  # a picture has quieter parts than a patch of it, by about so much
 
 
 class Averaged(NamedTuple):
@@ -71,8 +72,10 @@ def initial_state(config: ConfigDict) -> TrainState:
 
 
 def shots_of(batch: Batch) -> chooser.Shots:
-    """What the network sees of a batch."""
-    return chooser.Shots(batch.pixels, hand_made_logits(batch.pixels), batch.valid, batch.clipped)
+    """What the network sees of a batch; the patches' edges are no edges of the shots."""
+    noise = _QUIETER * noise_energy(batch.pixels)
+    hand = hand_made_logits(batch.pixels, batch.valid, noise, rim=False)
+    return chooser.Shots(batch.pixels, hand, batch.valid, batch.clipped)
 
 
 def picture_loss(picture: jax.Array, target: jax.Array, config: ConfigDict) -> tuple[jax.Array, jax.Array]:
@@ -119,7 +122,8 @@ def loss_and_report(params: chooser.Params, batch: Batch, config: ConfigDict) ->
     mean = (choice.weights[..., None] * pixels).sum(1)
     chosen = choice_loss(inner(logits, 2), inner(batch.error, 2), loss.choice_levels)
     weights_loss, squared = picture_loss(mean, target, loss)
-    repaired_loss, repaired = picture_loss(jax.lax.stop_gradient(mean) + choice.repair, target, loss)
+    repaired_loss, repaired = (picture_loss(jax.lax.stop_gradient(mean) + choice.repair, target, loss)
+                               if loss.repair_weight else (0.0, squared))
     hand = chooser.softmax(inner(jnp.where(batch.valid, shots.hand, -jnp.inf), 2))
     by_hand = jnp.square((hand[..., None] * pixels).sum(1) - target).mean((1, 2, 3))
     total = weights_loss + loss.choice_weight * chosen + loss.repair_weight * repaired_loss

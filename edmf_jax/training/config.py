@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from edmf_jax.core.focus import ACTIVITIES
 from edmf_jax.core.losses import RATIOS
+from edmf_jax.core.model import PRECISIONS
 from edmf_jax.errors import UserError
 
 
@@ -146,6 +147,7 @@ def _training_rules(config: ConfigDict) -> Iterator[tuple[str, bool, str]]:
     yield "train.learning_rate", train.learning_rate > 0, "must be positive"
     for field in ("steps_per_call", "warmup_steps", "decay_epochs"):
         yield f"train.{field}", train[field] >= 0, "must not be negative"
+    yield "train.precision", train.precision in PRECISIONS, f"must be one of {', '.join(PRECISIONS)}"
     ratio = train.diverged_ratio
     yield "train.diverged_ratio", ratio == 0 or ratio > 1, "must be 0 (no limit) or more than 1"
     yield "checkpoint.keep_last", checkpoint.keep_last >= 1, "at least one checkpoint must be kept"

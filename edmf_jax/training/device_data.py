@@ -113,11 +113,6 @@ def put_sharded(rows: np.ndarray, mesh: Mesh) -> jax.Array:
     return jax.make_array_from_callback(rows.shape, split, lambda index: rows[index])
 
 
-def put_replicated(value: np.ndarray, mesh: Mesh) -> jax.Array:
-    """The same value on every device."""
-    return jax.make_array_from_callback(value.shape, NamedSharding(mesh, PartitionSpec()), lambda index: value)
-
-
 def put_sources(training_set: TrainingSet, mesh: Mesh) -> Sources:
     """Sends each of this process's devices its pictures and patch corners."""
     devices, rows = mesh.size, training_set.atlas_rows(mesh.size)

@@ -3,11 +3,12 @@
 The remembered outputs that a step needs travel to the devices while the step before runs; the outputs of a step
 travel back while the next ones run.  The host selects and stores the rows itself, in NumPy: a program that slices or
 gathers an array in pinned host memory is compiled for a TPU v5e (tried ahead of time) into one that copies the whole
-bank to the device in every step.  JAX's memory kinds are therefore used only for the bank at rest: in checkpoints and
-between runs.
+bank to the device in every step.  JAX's memory kinds are therefore used only for the bank at rest, before and after a
+run.
 """
 
 import collections
+import dataclasses
 
 import jax
 import numpy as np
@@ -17,6 +18,27 @@ from edmf_jax.training.state import DEVICES, Sources, TrainState, host_sharding,
 from edmf_jax.training.steps import StepConfig, make_sharded_epoch_end, make_streamed_step
 
 _IN_FLIGHT = 2  # steps whose outputs may still be on their way to the host
+
+
+@dataclasses.dataclass(frozen=True)
+class HostShard:
+    """One device's part of `HostImages`, as a shard of a jax.Array."""
+
+    index: tuple[slice, ...]
+    data: np.ndarray  # uint8 [rows_per_device, K+1, P, P]
+    replica_id: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class HostImages:
+    """The bank's images where a run keeps them, for a checkpoint to copy a slot from: not a copy of them."""
+
+    shape: tuple[int, ...]  # [rows, K+1, P, P], over all processes
+    addressable_shards: list[HostShard]
+
+    @property
+    def nbytes(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64))
 
 
 class HostBankPrograms:
@@ -33,27 +55,34 @@ class HostBankPrograms:
         self._devices = [device for device in mesh.devices.flat if device.process_index == jax.process_index()]
         self._split = NamedSharding(mesh, PartitionSpec(DEVICES))
         self._blocks: list[np.ndarray] = []  # for each device of this process, uint8 [rows_per_device, K+1, P, P]
-        self._given = None  # the images that `to_checkpoint_layout` returned, as long as the blocks hold the same
         self._order = None  # the epoch's order, as `train_steps` was given it
 
     def to_devices(self, state: TrainState) -> TrainState:
-        """Takes the images out of a state in checkpoint layout; the rest is the state that the step works on."""
-        if self._given is None or state.bank.images is not self._given:
+        """Takes the images out of a state in checkpoint layout; the rest is the state that the step works on.
+
+        After a save (`for_saving`) they are where they were.
+        """
+        if not isinstance(state.bank.images, HostImages):
             shards = {shard.device: shard.data for shard in state.bank.images.addressable_shards}
             self._blocks = [np.array(shards[device]) for device in self._devices]
-        self._given, self._order = None, None
+        self._order = None
         self._step_number = int(state.step)
         return with_images(state, None)
 
-    def to_checkpoint_layout(self, state: TrainState) -> TrainState:
-        """The inverse of `to_devices`; the images are a copy, so that they can be saved while training goes on."""
+    def for_saving(self, state: TrainState) -> TrainState:
+        """The state for `Checkpoints.save`, in checkpoint layout, with `HostImages`."""
         self._store_outputs(in_flight=0)
-        shape = len(self._blocks[0]) * self._mesh.size, *self._blocks[0].shape[1:]
-        sharding = host_sharding(self._mesh)
+        rows, first = len(self._blocks[0]), {d: i for i, d in enumerate(self._mesh.devices.flat)}
+        shards = [HostShard((slice(first[device] * rows, (first[device] + 1) * rows),), block)
+                  for block, device in zip(self._blocks, self._devices)]
+        return with_images(state, HostImages((rows * self._mesh.size, *self._blocks[0].shape[1:]), shards))
+
+    def to_checkpoint_layout(self, state: TrainState) -> TrainState:
+        """The inverse of `to_devices`, at the end of a run; the images are a copy."""
+        shape = self.for_saving(state).bank.images.shape
         parts = [jax.device_put(np.array(block), jax.sharding.SingleDeviceSharding(device, memory_kind="pinned_host"))
                  for block, device in zip(self._blocks, self._devices)]
-        self._given = jax.make_array_from_single_device_arrays(shape, sharding, parts)
-        return with_images(state, self._given)
+        return with_images(state, jax.make_array_from_single_device_arrays(shape, host_sharding(self._mesh), parts))
 
     def train_steps(self, state: TrainState, sources: Sources, order: jax.Array, count: jax.Array
                     ) -> tuple[TrainState, dict[str, jax.Array]]:

@@ -1,7 +1,6 @@
 """The training loop: epochs, calls of several steps, log, checkpoints, and the checks of the loss."""
 
 import dataclasses
-import functools
 import signal
 import sys
 import time
@@ -19,7 +18,7 @@ from edmf_jax.core import memory
 from edmf_jax.runtime import distributed
 from edmf_jax.runtime.interrupt import Interrupted, InterruptFlag
 from edmf_jax.training.checkpoint import BEST_METRIC, Checkpoints
-from edmf_jax.training.device_data import TrainingSet, put_replicated, put_sharded, put_sources
+from edmf_jax.training.device_data import TrainingSet, put_sharded, put_sources
 from edmf_jax.training.divergence import Diverged, DivergenceMonitor
 from edmf_jax.training.host_bank import HostBankPrograms
 from edmf_jax.training.patches import PatchLayout
@@ -50,6 +49,7 @@ class Programs(NamedTuple):
 
     to_devices: Callable  # checkpoint layout → the layout of `train_steps`, in place (donated)
     to_checkpoint_layout: Callable  # the inverse
+    for_saving: Callable  # as to_checkpoint_layout, for `Checkpoints.save`
     train_steps: Callable  # see steps.make_train_step
     epoch_end: Callable  # see steps.make_epoch_end
 
@@ -63,18 +63,18 @@ def make_programs(run: Run, state: TrainState) -> Programs:
     step_config, mesh = run.step_config, run.mesh
     if step_config.memory_kind == "host":
         host_bank = HostBankPrograms(step_config, mesh)
-        return Programs(host_bank.to_devices, host_bank.to_checkpoint_layout, host_bank.train_steps,
-                        host_bank.epoch_end)
+        return Programs(host_bank.to_devices, host_bank.to_checkpoint_layout, host_bank.for_saving,
+                        host_bank.train_steps, host_bank.epoch_end)
     if jax.process_count() > 1:
         def unchanged(state):
             return state
 
-        return Programs(unchanged, unchanged, make_sharded_step(step_config, mesh),
+        return Programs(unchanged, unchanged, unchanged, make_sharded_step(step_config, mesh),
                         make_sharded_epoch_end(step_config, mesh))
     split = shardings(mesh, state)  # the same in both layouts
+    gather = jax.jit(to_checkpoint_layout, out_shardings=split, donate_argnums=0)
     return Programs(
-        jax.jit(lambda s: to_devices(s, mesh.size), out_shardings=split, donate_argnums=0),
-        jax.jit(to_checkpoint_layout, out_shardings=split, donate_argnums=0),
+        jax.jit(lambda s: to_devices(s, mesh.size), out_shardings=split, donate_argnums=0), gather, gather,
         make_train_step(step_config), make_epoch_end(step_config))
 
 
@@ -92,14 +92,31 @@ class StepClock:
         """Counts from now on; all steps up to `step` are done."""
         self._mark = step, time.perf_counter()
 
-    def rate(self, step: int) -> float | None:
+    def rate(self, step: int, *, more_are_done: bool = False) -> float | None:
         """Steps per second since the last synchronization, all steps up to `step` being done now; then restarts.
 
-        None before the first one, whose steps include compilation.
+        If more steps are done, the host came late and the time is not that of the steps up to `step` alone: the rate
+        is then a lower bound, and the next one is taken from the same beginning.  None before the first
+        synchronization, whose steps include compilation.
         """
-        before = self._mark
-        self.restart(step)
-        return (step - before[0]) / (self._mark[1] - before[1]) if before and step > before[0] else None
+        before, now = self._mark, time.perf_counter()
+        if not (before and more_are_done):
+            self.restart(step)
+        return (step - before[0]) / (now - before[1]) if before and step > before[0] else None
+
+
+def next_count(steps_per_call: int, left: int) -> int:
+    """Steps of the next call: `steps_per_call` while so many are left, then one at a time.
+
+    Every count is a program that takes seconds to compile, so there are two, wherever a run was interrupted and
+    whatever `checkpoint.every_steps` is.
+    """
+    return steps_per_call if left >= steps_per_call else 1
+
+
+def is_done(means: dict[str, jax.Array]) -> bool:
+    """Whether the devices have computed a call's means."""
+    return all(value.is_ready() for value in means.values())
 
 
 class TrainingLoop:
@@ -122,6 +139,7 @@ class TrainingLoop:
         config, layout = run.config, run.step_config.layout
         self.monitor = DivergenceMonitor(config.train.diverged_ratio, layout, config.seed, config.train.learning_rate)
         self.pending: list[tuple[int, int, dict]] = []  # first step, count and means of calls not fetched yet
+        self.window = 0  # where in `pending` the calls since the last line of the log begin
         self.began = time.perf_counter()
         self.clock = StepClock()
 
@@ -136,7 +154,6 @@ class TrainingLoop:
         self.programs = make_programs(run, state)
         self.sources = put_sources(run.training_set, run.mesh)
         self.step, self.last = int(state.step), config.train.epochs * layout.steps_per_epoch
-        self.put_count = functools.cache(lambda count: put_replicated(np.int32(count), run.mesh))
         self.agreed_at, self.agreed_to_stop = self.step, False  # see `_stop_requested`
         state = self.programs.to_devices(state)
         hide_bar = None if distributed.is_first() else True  # None: hidden unless stderr is a terminal
@@ -160,8 +177,9 @@ class TrainingLoop:
         save_every = self.run.config.checkpoint.every_steps or end
         while self.step < end:
             self.profile.before(self.step)
-            count = min(self.run.step_config.steps_per_call, end - self.step, save_every - self.step % save_every)
-            state, means = self.programs.train_steps(state, self.sources, order, self.put_count(count))
+            left = min(end - self.step, save_every - self.step % save_every)
+            count = next_count(self.run.step_config.steps_per_call, left)
+            state, means = self.programs.train_steps(state, self.sources, order, count)
             self.pending.append((self.step, count, means))
             self.step += count
             self.bar.update(count)
@@ -171,7 +189,7 @@ class TrainingLoop:
                 self.log(f"first step after {time.perf_counter() - self.began:.1f} s")
                 self.began = 0.0
             if self.step == end or self._log_is_due():
-                self._collect(end)
+                self._collect(end, late=self.step < end)
             if self.step < end and (self._stop_requested() or self.step % save_every == 0):
                 self._collect(end)  # so that nothing is saved whose loss was not checked
                 state = self._save(state)
@@ -191,15 +209,21 @@ class TrainingLoop:
 
     def _log_is_due(self) -> bool:
         every = self.run.config.train.log_every_steps
-        return self.step // every > self.pending[0][0] // every
+        return self.step // every > self.pending[self.window][0] // every
 
-    def _collect(self, end: int) -> None:
-        """Fetches the means of the steps since the last time, checks all of them and logs those that are due."""
-        every, pending, self.pending = self.run.config.train.log_every_steps, self.pending, []
+    def _collect(self, end: int, late: bool = False) -> None:
+        """Fetches the means of the steps not fetched yet, checks all of them and logs those that are due.
+
+        If `late`, all but those since the last line of the log, so that the devices have work while the host waits.
+        """
+        every, kept = self.run.config.train.log_every_steps, self.pending[self.window :] if late else []
+        due, self.pending, self.window = self.pending[: len(self.pending) - len(kept)], kept, len(kept)
+        if not due:
+            return
         saved = self.checkpoints.steps
-        fetched = jax.device_get([means for *_, means in pending])  # waits for the steps
-        rate = self.clock.rate(self.step)
-        for (first, count, _), means in zip(pending, fetched):
+        fetched = jax.device_get([means for *_, means in due])  # waits for the steps
+        rate = self.clock.rate(due[-1][0] + due[-1][1], more_are_done=bool(kept) and is_done(kept[0][2]))
+        for (first, count, _), means in zip(due, fetched):
             for i in range(count):
                 step, row = first + i + 1, {name: values[i] for name, values in means.items()}
                 try:
@@ -212,7 +236,7 @@ class TrainingLoop:
                     self.bar.set_postfix(log_step(self.metrics, step, self.run.step_config.layout, row, rate))
 
     def _save(self, state: TrainState, report: dict | None = None) -> TrainState:
-        state = self.programs.to_checkpoint_layout(state)
+        state = self.programs.for_saving(state)
         self.checkpoints.save(self.step, state, report)
         return self.programs.to_devices(state)
 

@@ -156,12 +156,14 @@ class PatchLayout:
     def device_order(self, seed: int, epoch: int, devices: int) -> np.ndarray:
         """`epoch_order` for each device, its bank rows counted from 0: int32 `[devices, steps, batch / devices]`.
 
-        Fillers are the number past the device's last row: writes to it are dropped.
+        Fillers are numbers from the device's number of rows on, where writes are dropped; no number occurs twice in a
+        batch.
         """
         rows_per_device = self.bank_rows // devices
         order = self.epoch_order(seed, epoch).reshape(self.steps_per_epoch, devices, -1).transpose(1, 0, 2)
         first = (np.arange(devices, dtype=np.int32) * rows_per_device)[:, None, None]
-        return np.where(order == FILLER, rows_per_device, order - first).astype(np.int32)
+        beyond = rows_per_device + np.arange(order.shape[-1], dtype=np.int32)
+        return np.where(order == FILLER, beyond, order - first).astype(np.int32)
 
 
 def pack_shelves(sizes: np.ndarray, width: int) -> tuple[np.ndarray, int]:

@@ -1,10 +1,11 @@
 """How much memory and disk a run will need, compared with what is free, before anything is computed.
 
-    images      the bank lies on the devices; while a checkpoint is written the host holds a copy of it
-    host        the bank lies in the host's memory; while a checkpoint is written there are two more copies of it
+    images      the bank lies on the devices; while a checkpoint is written the host holds a copy of one slot
+    host        the bank lies in the host's memory; at the beginning and the end there is a copy of it
     snapshots   no bank: the parameters of the best epochs, a few MB
 
-A checkpoint holds the bank whole (the images hardly compress), so the disk has to hold it several times.
+The disk holds the remembered slots once, and one more for each checkpoint.  They are counted as if they did not
+compress.
 """
 
 import math
@@ -31,7 +32,6 @@ ACTIVATION_BYTES = {"cpu": 3110, "gpu": 1850, "tpu": 3310}
 _WIDTH_POWER = 1.25  # width 32 takes 2.35 times as much as 16 on a CPU
 _STATE_COPIES = 3  # parameters and Adam's two moments
 KINDS = ("images", "host", "snapshots")
-_SAVING_COPIES = {"images": 1, "host": 2, "snapshots": 0}  # of the bank, in the host's memory, during a save
 
 
 class Amounts(NamedTuple):
@@ -85,14 +85,15 @@ class Room(NamedTuple):
                          for line in lines)
 
 
-def plan(kind: str, config: ConfigDict, training_set: TrainingSet, mesh: Mesh, folder: Path, saved: int = 0) -> Room:
+def plan(kind: str, config: ConfigDict, training_set: TrainingSet, mesh: Mesh, folder: Path,
+         saved: int | None = 0) -> Room:
     """The room for a run with memory of this kind.
 
     Args:
       kind: one of `KINDS`.
       config, training_set, mesh: of the run.
       folder: the run's, on the disk that gets the checkpoints.
-      saved: checkpoints that are there already.
+      saved: bytes of remembered planes on the disk already; None: the run writes no checkpoints.
     """
     platform, local = mesh.local_devices[0].platform, len(mesh.local_devices)
     layout, patch_px = training_set.layout, config.data.patch_px
@@ -104,16 +105,13 @@ def plan(kind: str, config: ConfigDict, training_set: TrainingSet, mesh: Mesh, f
     pixels = config.train.batch / mesh.size * patch_px**2
     activations = pixels * ACTIVATION_BYTES.get(platform, max(ACTIVATION_BYTES.values())) * (
         config.model.width / 16) ** _WIDTH_POWER
-    one = (bank * mesh.size if kind != "snapshots" else 0) + _STATE_COPIES * params + snapshots
-    kept = config.checkpoint.keep_last + config.checkpoint.keep_best + 1  # and the one that is being written
-    keep = f"checkpoints: {config.checkpoint.keep_last} last, {config.checkpoint.keep_best} best, 1 being written"
+    slot = bank / (config.memory.slots + 1)
     items = {
         "memory bank": Amounts(bank if kind == "images" else snapshots, bank * local if kind == "host" else 0),
         "pictures": Amounts(pictures, pictures * local),
         "parameters": Amounts(_STATE_COPIES * params),
         "activations (estimate)": Amounts(activations),
-        "copies while a checkpoint is written": Amounts(0, bank * local * _SAVING_COPIES[kind]),
-        keep: Amounts(0, 0, one * max(kept - saved, 1)),
+        **_saving(kind, config, slot, local, mesh.size, saved, _STATE_COPIES * params + snapshots),
     }
     free = Amounts(distributed.min_over_processes(free_device_bytes(mesh)),
                    distributed.min_over_processes(free_host_bytes()), free_disk_bytes(folder))
@@ -122,8 +120,36 @@ def plan(kind: str, config: ConfigDict, training_set: TrainingSet, mesh: Mesh, f
     return Room(kind, items, free, platform == "cpu", local)
 
 
+def _saving(kind: str, config: ConfigDict, slot: float, local: int, devices: int, saved: int | None, rest: float
+            ) -> dict[str, Amounts]:
+    """What checkpoints take, item by item.
+
+    Args:
+      kind, config, saved: as of `plan`.
+      slot: bytes of one slot of the bank on one device.
+      local, devices: devices of this process and of all.
+      rest: bytes of everything else in a checkpoint.
+    """
+    keep, remembered = config.checkpoint, config.memory.slots
+    items = {}
+    if kind == "host":
+        items["copy of the bank at the beginning and the end"] = Amounts(0, slot * local * (remembered + 1))
+    if saved is None:
+        return items
+    if kind == "images":
+        items["copy of a slot while a checkpoint is written"] = Amounts(0, slot * local)
+    kept = keep.keep_last + keep.keep_best + 1
+    items[f"checkpoints: {keep.keep_last} last, {keep.keep_best} best, 1 being written"] = Amounts(0, 0, rest * kept)
+    if kind != "snapshots":
+        # From one checkpoint to the next, one set of planes is new; one in mid-epoch has the running epoch's besides.
+        sets = remembered + keep.keep_last + bool(keep.every_steps)
+        more = max(sets * slot * devices - saved, slot * devices)
+        items[f"remembered planes of {sets} epochs at most"] = Amounts(0, 0, more)
+    return items
+
+
 def choose(config: ConfigDict, training_set: TrainingSet, mesh: Mesh, folder: Path, begun: str | None,
-           saved: int = 0) -> tuple[Room, str]:
+           saved: int | None = 0) -> tuple[Room, str]:
     """The kind of memory that `memory.kind` leads to, with its room, and the reason in words.
 
     "auto" takes a bank of images on the devices if it fits there, else one in host memory if it fits there, else
@@ -177,7 +203,7 @@ def _ways_out(room: Room, config: ConfigDict, mesh: Mesh, rooms: Sequence[Room])
         ways += ["set data.patches or data.patch_px lower", "set train.batch lower",
                  f"use more than {mesh.size} devices"]
     if "disk" in lacking:
-        ways += ["set checkpoint.keep_last=1 and checkpoint.keep_best=0"]
+        ways += ["set checkpoint.keep_last=1"]
         ways += [] if room.kind == "snapshots" else ["set memory.kind to snapshots"]
         ways += ["give a --workdir on a larger disk"]
     return "; ".join([*text, "ways out: " + ", or ".join(dict.fromkeys(ways))]) + "\n" + room.table()

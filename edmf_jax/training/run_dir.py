@@ -15,8 +15,8 @@ from edmf_jax.training.config import as_stored, differences
 
 # Fields (or their first letters) that a resumed run may change: they affect neither patches nor what a step computes.
 MAY_CHANGE = ("train.epochs", "train.log_every_steps", "train.steps_per_call", "train.diverged_ratio",
-              "checkpoint.", "data.data_dir", "data.allow_missing", "memory.kind", "train.steps", "validation.",
-              "data.pictures")
+              "checkpoint.", "data.data_dir", "data.file", "data.allow_missing", "data.pictures", "memory.kind",
+              "train.steps", "validation.")
 # Packages whose versions are recorded, because they affect a run's numbers.
 PACKAGES = ("edmf-jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
 

@@ -100,7 +100,9 @@ def _weighted_sums(report: LossReport, weight: jax.Array) -> dict[str, jax.Array
         "ratio": report.ratio,
         "memory_ratios": report.memory_ratios,
     }
-    return {name: jnp.tensordot(weight, value, 1) for name, value in values.items()}
+    # Full precision: TF32 or bfloat16 would round the log's numbers to three digits.
+    return {name: jnp.tensordot(weight, value, 1, precision=jax.lax.Precision.HIGHEST)
+            for name, value in values.items()}
 
 
 def device_step(step_config: StepConfig, state: TrainState, sources: Sources, order: jax.Array,
@@ -147,29 +149,22 @@ def device_step(step_config: StepConfig, state: TrainState, sources: Sources, or
     return TrainState(state.step + 1, params, opt_state, bank), means, levels
 
 
-def device_steps(step_config: StepConfig, state: TrainState, sources: Sources, order: jax.Array, count: jax.Array):
-    """`count` training steps of one epoch in one dispatch, 1 ≤ count ≤ `step_config.steps_per_call`.
+def device_steps(step_config: StepConfig, state: TrainState, sources: Sources, order: jax.Array, count: int):
+    """`count` training steps of one epoch in one dispatch, at least one.
 
-    `count` is traced, so that the last, shorter call of an epoch runs the same program.
+    `count` is part of the program, so that XLA knows how long its loop is and nothing waits for a condition to be read
+    back.  Each count is a program of its own; `loop.next_count` asks for two of them.
 
     Returns:
-      The state after them, and the batches' means by name, `[steps_per_call, …]`, those past `count` zero.
+      The state after them, and the batches' means by name, `[count, …]`.
     """
-    def step(state):
+    def step(state, _):
         return device_step(step_config, state, sources, order)[:2]
 
-    if step_config.steps_per_call == 1:
-        state, means = step(state)
+    if count == 1:
+        state, means = step(state, None)
         return state, jax.tree.map(lambda x: x[None], means)
-    shapes = jax.eval_shape(step, state)[1]
-    empty = jax.tree.map(lambda x: jnp.zeros((step_config.steps_per_call, *x.shape), x.dtype), shapes)
-
-    def body(i, carry):
-        state, collected = carry
-        state, means = step(state)
-        return state, jax.tree.map(lambda all_, x: all_.at[i].set(x), collected, means)
-
-    return jax.lax.fori_loop(0, count, body, (state, empty))
+    return jax.lax.scan(step, state, length=count)
 
 
 def device_epoch_end(step_config: StepConfig, state: TrainState, sources: Sources):
@@ -194,14 +189,15 @@ def device_epoch_end(step_config: StepConfig, state: TrainState, sources: Source
 
 
 def make_train_step(step_config: StepConfig) -> Callable:
-    """(state, sources, order, count) → (state, means `[steps_per_call, …]`) over all devices, see `device_steps`.
+    """(state, sources, order, count) → (state, means `[count, …]`) over all devices, see `device_steps`.
 
-    For a state in device layout, which is donated.
+    For a state in device layout, which is donated.  `count` is a plain integer.
     """
     axes = STATE_AXES[step_config.memory_kind]
     return jax.pmap(
         lambda state, sources, order, count: device_steps(step_config, state, sources, order, count),
         axis_name=DEVICES, in_axes=(axes, 0, 0, None), out_axes=(axes, None), donate_argnums=0,
+        static_broadcasted_argnums=3,
     )
 
 
@@ -224,10 +220,13 @@ def make_sharded_step(step_config: StepConfig, mesh: Mesh) -> Callable:
     """
     split, same = PartitionSpec(DEVICES), PartitionSpec()
 
-    def per_device(state, sources, order, count):
-        return device_steps(step_config, state, *jax.tree.map(lambda x: x[0], (sources, order)), count)
+    def steps(state, sources, order, count):
+        def per_device(state, sources, order):
+            return device_steps(step_config, state, *jax.tree.map(lambda x: x[0], (sources, order)), count)
 
-    return _sharded(step_config, mesh, per_device, inputs=(split, split, same), outputs=(same,))
+        return _over_mesh(step_config, mesh, per_device, (split, split), (same,))(state, sources, order)
+
+    return jax.jit(steps, donate_argnums=0, static_argnums=3)
 
 
 def make_sharded_epoch_end(step_config: StepConfig, mesh: Mesh) -> Callable:
@@ -255,8 +254,12 @@ def make_streamed_step(step_config: StepConfig, mesh: Mesh) -> Callable:
 
 
 def _sharded(step_config: StepConfig, mesh: Mesh, per_device: Callable, inputs: tuple, outputs: tuple) -> Callable:
-    """(state, *inputs) → (state, *outputs), jitted over the mesh and split as the specs say; the state is donated."""
+    """`_over_mesh`, jitted; the state is donated."""
+    return jax.jit(_over_mesh(step_config, mesh, per_device, inputs, outputs), donate_argnums=0)
+
+
+def _over_mesh(step_config: StepConfig, mesh: Mesh, per_device: Callable, inputs: tuple, outputs: tuple) -> Callable:
+    """(state, *inputs) → (state, *outputs), each split over the mesh as its spec says."""
     state_spec = state_specs(step_config.memory_kind)
-    mapped = jax.shard_map(per_device, mesh=mesh, in_specs=(state_spec, *inputs), out_specs=(state_spec, *outputs),
-                           check_vma=False)
-    return jax.jit(mapped, donate_argnums=0)
+    return jax.shard_map(per_device, mesh=mesh, in_specs=(state_spec, *inputs), out_specs=(state_spec, *outputs),
+                         check_vma=False)

@@ -13,11 +13,11 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from edmf_jax.core import memory, snapshots
+from edmf_jax.core.filters import window_form
 from edmf_jax.core.losses import Coefficients
-from edmf_jax.core.model import init_params, make_model
+from edmf_jax.core.model import FusionNet, init_params, make_model
 from edmf_jax.core.targets import TargetConfig
-from edmf_jax.data.tfds_reader import open_dataset
-from edmf_jax.data.training_pairs import exchange_pairs, load_pairs
+from edmf_jax.data.training_pairs import exchange_pairs, load_pairs, open_source, source_name
 from edmf_jax.errors import UserError
 from edmf_jax.runtime import distributed
 from edmf_jax.runtime.interrupt import InterruptFlag
@@ -38,7 +38,7 @@ ACCELERATOR_STEPS_PER_CALL = 16
 
 
 def train(config: ConfigDict, workdir: str | Path, *, profile_steps: int = 0, tensorboard: bool = False,
-          log: Callable[[str], None] = print) -> TrainState:
+          checkpoints: Checkpoints | None = None, log: Callable[[str], None] = print) -> TrainState:
     """Trains the run in `workdir`, from its newest checkpoint if it has one; returns the final state.
 
     Args:
@@ -46,6 +46,7 @@ def train(config: ConfigDict, workdir: str | Path, *, profile_steps: int = 0, te
       workdir: holds `run.json`, `metrics.jsonl` and `checkpoints/`; created if missing.
       profile_steps: trace this many steps, into `workdir/profile`; 0: none.
       tensorboard: write the log for TensorBoard as well, into `workdir/tensorboard`.
+      checkpoints: takes the states instead of `workdir/checkpoints`, for runs that keep only a part of them.
       log: takes the few lines meant for a person.
 
     Raises:
@@ -66,13 +67,16 @@ def train(config: ConfigDict, workdir: str | Path, *, profile_steps: int = 0, te
         if distributed.is_first():
             opened.enter_context(exclusive(folder))
         training_set = prepare_data(config, mesh, log)
-        keep = config.checkpoint
-        checkpoints = opened.enter_context(contextlib.closing(Checkpoints(folder, keep.keep_last, keep.keep_best)))
+        keep, is_whole = config.checkpoint, checkpoints is None
+        checkpoints = checkpoints or Checkpoints(folder, keep.keep_last, keep.keep_best)
+        opened.enter_context(contextlib.closing(checkpoints))
         begun = (read_run(folder) or {}).get("memory_kind")
-        room, reason = choose(config, training_set, mesh, folder, begun, len(checkpoints.steps))
+        room, reason = choose(config, training_set, mesh, folder, begun,
+                              checkpoints.bank_bytes if is_whole else None)
         log(f"memory: {room.kind}, {reason}\n{room.table()}")
         run = Run(config, mesh, training_set, make_step_config(config, layout, room.kind))
         write_run(folder, config, training_set.fingerprint, training_set.pixel_fingerprint(), room.kind)
+        log(f"arithmetic: {arithmetic(run.step_config.model, mesh.devices.flat[0].platform)}")
         state = restore_or_init(run, checkpoints, log)
         metrics = MetricsLog(folder, int(state.step), tensorboard) if distributed.is_first() else SilentLog()
         profile = Profile(folder, profile_steps, log)
@@ -102,7 +106,7 @@ def make_step_config(config: ConfigDict, layout: PatchLayout, memory_kind: str =
     """Model, optimizer, loss and memory as the configuration asks for them."""
     loss = config.loss
     return StepConfig(
-        model=make_model(config.model.width, config.model.dtype),
+        model=make_model(config.model.width, config.model.dtype, precision=config.train.precision),
         optimizer=make_optimizer(config, layout),
         coefficients=Coefficients(loss.pixel_weight, loss.grad_weight, loss.ssim_weight),
         window_px=config.focus.window_px,
@@ -117,6 +121,16 @@ def make_step_config(config: ConfigDict, layout: PatchLayout, memory_kind: str =
         targets=TargetConfig(**{name: loss[name] for name in TargetConfig._fields}),
         swap=config.data.swap,
     )
+
+
+def arithmetic(model: FusionNet, platform: str) -> str:
+    """In which numbers a step computes on a device's `platform`, and how it is written for it: a line for a person."""
+    exact = platform == "cpu" or model.precision == "highest"
+    products = {"gpu": "TF32", "tpu": "bfloat16"}.get(platform, "reduced precision")
+    passes = "" if exact else f", multiplied in {'three passes of ' * (model.precision == 'high')}{products}"
+    half = model.dtype == jnp.bfloat16
+    return (f"convolutions in {'bfloat16' if half else f'float32{passes}'} (train.precision={model.precision}); "
+            f"loss and scores in float32; SSIM's windows as {window_form(platform)}")
 
 
 def default_steps_per_call() -> int:
@@ -138,15 +152,13 @@ def make_optimizer(config: ConfigDict, layout: PatchLayout) -> optax.GradientTra
 def prepare_data(config: ConfigDict, mesh: Mesh, log: Callable[[str], None]) -> TrainingSet:
     """Reads the data and draws the patches.  Each of several processes keeps only the pictures of its own devices."""
     data = config.data
-    builder = distributed.process_zero_first(
-        lambda: open_dataset(data.dataset, data.data_dir or None, split=data.split,
-                             allow_missing=data.allow_missing, log=log))
-    drawn = make_training_set(load_pairs(builder, data.split), config)
+    source = distributed.process_zero_first(lambda: open_source(data, log))
+    drawn = make_training_set(load_pairs(source, data.split), config)
     local = local_pairs(drawn, mesh)
-    training_set = dataclasses.replace(drawn, pairs=exchange_pairs(drawn.pairs, local, builder, data.split))
+    training_set = dataclasses.replace(drawn, pairs=exchange_pairs(drawn.pairs, local, source, data.split))
     layout = training_set.layout
     several = f" in {jax.process_count()} processes, {len(local)} pairs in this one" if jax.process_count() > 1 else ""
-    log(f"{builder.info.full_name}: {len(training_set.pairs)} pairs, {layout.patches} patches of "
+    log(f"{source_name(source)}: {len(training_set.pairs)} pairs, {layout.patches} patches of "
         f"{data.patch_px}² px, {layout.steps_per_epoch} steps an epoch; "
         f"{mesh.size} × {mesh.local_devices[0].device_kind}{several}")
     if jax.config.jax_compilation_cache_dir:

@@ -2,20 +2,47 @@
 
 import io
 import json
+import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import jax
 import numpy as np
 
-from edmf_jax.core import chooser
 from edmf_jax.errors import MissingFileError, UserError
 from edmf_jax.io.atomic import replace_file
 from edmf_jax.io.json_text import to_json
 from edmf_jax.weights.store import flatten, unflatten
 
+if TYPE_CHECKING:  # it imports JAX, which most fusions do not need
+    from edmf_jax.core import chooser
+
+SHIPPED = "chooser"  # the name of the parameters that ship with the package
 _ABOUT = "about"  # the entry that holds JSON text
+_FILE = "params.npz"
+_PRETRAINED = Path(__file__).parent.parent / "pretrained"
+
+
+def find_chooser(name: str | os.PathLike) -> Path | None:
+    """The file of a chooser's parameters that is meant: the shipped one, this file, or that in this folder.
+
+    Args:
+      name: `SHIPPED`, whatever lies in the working directory, or a path.
+
+    Returns:
+      None if it is neither; a weights folder of the network that fuses luma (`store`), for example.
+    """
+    if name == SHIPPED:
+        return _PRETRAINED / SHIPPED / _FILE
+    for path in (Path(name), Path(name) / _FILE):
+        try:
+            with zipfile.ZipFile(path) as file:
+                if f"{_ABOUT}.npy" in file.namelist():
+                    return path
+        except (OSError, zipfile.BadZipFile):
+            continue
+    return None
 
 
 def save_chooser(path: Path, params: Mapping, about: Mapping) -> None:
@@ -39,13 +66,17 @@ def save_chooser(path: Path, params: Mapping, about: Mapping) -> None:
                         "folder") from error
 
 
-def load_chooser(path: str | Path) -> tuple[chooser.Params, dict]:
+def load_chooser(path: str | Path) -> tuple["chooser.Params", dict]:
     """The parameters, NumPy arrays, and what `save_chooser` was told about them.
 
     Raises:
       MissingFileError: there is no such file.
       UserError: it is not such a file, or damaged.
     """
+    import jax
+
+    from edmf_jax.core import chooser
+
     path = Path(path)
     if not path.is_file():
         raise MissingFileError(f"{path}: there is no such file of a chooser's parameters")

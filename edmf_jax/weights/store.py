@@ -185,6 +185,9 @@ def load_pretrained(name: str) -> Weights:
       MissingFileError: no shipped weights have that name.
     """
     shipped = sorted(folder.parent.name for folder in _PRETRAINED.glob(f"*/{_CONFIG}"))
+    if name == "chooser":
+        raise UserError("weights 'chooser': a network that chooses among shots, for `edmf fuse` and `edmf_jax.fuse` "
+                        f"alone; name one that fuses luma here ({', '.join(shipped)})")
     if name not in shipped:
         raise MissingFileError(f"weights {name!r}: neither a folder here nor weights that ship with this version "
                                f"({', '.join(shipped) or 'none do yet'}); {HOW_TO_GET_WEIGHTS}")

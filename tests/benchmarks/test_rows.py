@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import jax
 import pytest
 
-from benchmarks import bank, epoch, fusing, kinds, large, peaks, saving, startup, timing, training
+from benchmarks import bank, epoch, forward, fusing, kinds, large, peaks, saving, startup, timing, training
 from benchmarks.inputs import Shape
 from tests.helpers.files import ROOT
 
@@ -85,10 +85,12 @@ def test_kinds_of_memory_rows():
 
 @pytest.mark.slow
 def test_saving_rows(data_dir):
-    wait, ratio = saving.rows(1, quick=True)
+    wait, ratio, *of_bank = saving.rows(1, quick=True)
     assert wait.repeats == ratio.repeats == saving.QUICK_EPOCHS - 1
     assert 0 < wait.min < 100 and ratio.min > 0.3
-    assert "19 MB a save" in wait.note
+    assert "a state of 19 MB" in wait.note
+    assert [row.unit for row in of_bank] == ["s/GB", "s/GB", "ratio"] and all(row.min > 0 for row in of_bank)
+    assert of_bank[2].min < 1.3
 
 
 def test_fusing_rows_say_how(monkeypatch):
@@ -96,7 +98,14 @@ def test_fusing_rows_say_how(monkeypatch):
     assert "preset paper" in row.note and row.median > 0
     monkeypatch.setattr(fusing, "free_bytes", lambda: 10**5)
     row, = fusing.rows(1, sizes={48: (40, 64)})
-    assert row.left_out == "takes about 1.4 GB, 0.0 GB are free"
+    assert row.left_out == "takes about 0.5 GB, 0.0 GB are free"
+
+
+def test_the_forward_pass_and_a_whole_fuse_are_timed():
+    rows = forward.rows(1, shapes=((1, 32, 32),))
+    names = [row.name.split(":")[0] for row in rows]
+    assert names[0] == "edmf-jax, JAX" and rows[-1].name == forward.FUSE
+    assert all(row.left_out or row.median > 0 for row in rows)
 
 
 def test_startup_reads_whole_lines_only(tmp_path):

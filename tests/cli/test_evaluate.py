@@ -134,13 +134,13 @@ def test_evaluate_hands_its_arguments_on(monkeypatch, capsys):
     command("evaluate", "--dataset", "edmf", "--method", "average", "max-sf", "--method", "folder:x", "--workdir", "w")
     assert seen[0][0] == ("edmf", ["average", "max-sf", "folder:x"], "w")
     assert seen[0][1] == {"source": None, "split": "test", "tiling": "whole", "store": "png", "gray": False,
-                          "metrics": ["table2"], "limit": None, "data_dir": None, "patterns": None,
-                          "allow_missing": False, "exposures": None, "as_published": False}
+                          "metrics": ["table2"], "limit": None, "every": 1, "data_dir": None, "patterns": None,
+                          "allow_missing": False, "exposures": None, "as_published": False, "csv": None}
     command("evaluate", "--dataset", "image_pairs", "--method", "m", "--workdir", "w", "--source", "s", "--gray",
             "--tiling", "mufusion", "--store", "jpeg75", "--limit", "3", "--pattern-a", "a", "--pattern-b", "b",
-            "--metrics", "table2", "Q_P", "--exposures", "quarter-stop")
-    given = {"limit": 3, "gray": True, "tiling": "mufusion", "store": "jpeg75", "metrics": ["table2", "Q_P"],
-             "exposures": "quarter-stop"}
+            "--metrics", "table2", "Q_P", "--exposures", "quarter-stop", "--every", "5")
+    given = {"limit": 3, "every": 5, "gray": True, "tiling": "mufusion", "store": "jpeg75",
+             "metrics": ["table2", "Q_P"], "exposures": "quarter-stop"}
     assert seen[1][1] | given == seen[1][1]
     assert seen[1][1]["patterns"] == {"a": "a", "b": "b", "truth": None}
     out = capsys.readouterr().out

@@ -37,6 +37,24 @@ def test_gaussian_filter_equals_scipys_inside(plane):
     np.testing.assert_allclose(filters.gaussian_filter(plane, 11, 1.5), expected, atol=1e-6)
 
 
+def test_the_window_of_every_platform_is_the_same(plane, rng):
+    weights = filters.gaussian_kernel(11, 1.5)
+    banded, banded_vjp = jax.vjp(lambda x: filters.banded_window(x, weights), jnp.asarray(plane))
+    shifted, shifted_vjp = jax.vjp(lambda x: filters.shifted_window(x, weights), jnp.asarray(plane))
+    np.testing.assert_allclose(shifted, banded, atol=1e-6)
+    gradient = rng.random(banded.shape, np.float32)
+    np.testing.assert_allclose(shifted_vjp(gradient)[0], banded_vjp(gradient)[0], atol=1e-6)
+
+
+@pytest.mark.parametrize(("platform", "products"), [("cpu", 2), ("tpu", 2), ("cuda", 0), ("rocm", 0)])
+def test_the_window_is_written_for_the_platform_that_it_is_lowered_for(platform, products):
+    """Whatever the platform here, and without a branch at run time."""
+    lowered = jax.jit(filters.gaussian_filter).trace(jnp.zeros((20, 20))).lower(lowering_platforms=(platform,))
+    assert lowered.as_text().count("stablehlo.dot_general") == products
+    name = {"cuda": "gpu", "rocm": "gpu"}.get(platform, platform)
+    assert ("products" in filters.window_form(name)) == bool(products)
+
+
 def test_gaussian_kernel_is_symmetric_and_sums_to_one():
     kernel = filters.gaussian_kernel(11, 1.5)
     assert kernel.sum() == pytest.approx(1, abs=1e-15)

@@ -1,3 +1,7 @@
+import dataclasses
+import mmap
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -127,3 +131,41 @@ def test_epochs_before_the_first_are_not_remembered():
     sharpest = remembered_epochs([9.0, 8.0, 1.0, 2.0, 0.5], memory.Admission(first_epoch=3))
     assert list(sharpest) == [set(), set(), {3}, {3, 4}, {3, 4}]
     assert list(remembered_epochs([1.0, 1.0, 1.0], memory.Admission("latest", 2))) == [set(), {2}, {2, 3}]
+
+
+def test_planes_beyond_2_31_pixels_are_read():
+    """The first and the last row, 2.1 GB apart in memory that the system only maps: the rest is never touched."""
+    px, slots = 256, 5
+    rows = 2**31 // (slots * px * px) + 3
+    images = np.frombuffer(mmap.mmap(-1, rows * slots * px * px), np.uint8).reshape(rows, slots, px, px)
+    assert images.size > 2**31
+    for row in (0, rows - 1):
+        images[row, 3] = row % 251 + 1
+    on_device = jax.device_put(images, may_alias=True)
+    assert on_device.unsafe_buffer_pointer() == images.ctypes.data  # no copy, which would touch all of it
+    bank = dataclasses.replace(memory.init_bank(rows, 4, 1), images=on_device,
+                               slots=jnp.array([3, 0, 1, 2], jnp.int32))
+    planes, _ = read(bank, jnp.array([rows - 1, 0]))
+    assert [int(planes[i, 0].min()) for i in (0, 1)] == [(rows - 1) % 251 + 1, 1]
+    assert not planes[:, 1:].any()
+
+
+@pytest.mark.parametrize("platform", ["cpu", "cuda", "tpu"])
+@pytest.mark.parametrize("patches", [106_256, 2_000_000])
+def test_no_number_in_the_program_counts_the_pixels_of_a_large_bank(patches, platform):
+    """Planes are addressed by row and slot, which fit 32 bits; the bank is never flattened."""
+    shape = jax.ShapeDtypeStruct
+    bank = jax.eval_shape(lambda: memory.init_bank(patches, 4, 256))
+    batch = shape((48,), np.int32), shape((48, 256, 256), np.uint8), shape((48,), np.float32), shape((48,), np.float32)
+    for program in (jax.jit(memory.read).trace(bank, batch[0]), jax.jit(memory.write).trace(bank, *batch)):
+        text = program.lower(lowering_platforms=(platform,)).as_text()
+        axes = [int(n) for dims in re.findall(r"tensor<((?:\d+x)+)", text) for n in dims.split("x") if n]
+        assert max(axes) == patches
+        assert f"tensor<{patches}x5x256x256xui8>" in text
+
+
+def test_rows_of_a_batch_are_declared_unique():
+    bank = jax.eval_shape(lambda: memory.init_bank(6, 4, 4))
+    batch = [jax.ShapeDtypeStruct(s, d) for s, d in (((3,), np.int32), ((3, 4, 4), np.uint8), ((3,), np.float32))]
+    text = jax.jit(memory.write).lower(bank, *batch, batch[-1]).as_text()
+    assert text.count('"stablehlo.scatter"') == text.count("unique_indices = true") == 3

@@ -43,6 +43,8 @@ def test_parts_and_limits(open_tiny):
     assert open_tiny("train[2:]").ids == list("2345")
     assert open_tiny("train[2:]", limit=2).ids == list("23")
     assert open_tiny(limit=99).ids == list("012345")
+    assert open_tiny(every=2).ids == list("135")
+    assert open_tiny("train[1:]", every=2, limit=1).ids == ["2"]
     limited = open_tiny(limit=1)
     assert [record.id for record in limited.records()] == ["0"]
     assert limited.data_bytes == open_tiny().data_bytes  # of the stored split, to recognize the data set
@@ -66,6 +68,8 @@ def test_gray_levels_and_exposures(open_tiny, examples):
     ("train[:x]", {}, r"--split=train\[:x\]: edmf_synthetic/tiny has test, train, and parts"),
     ("train[3:3]", {}, r"--split=train\[3:3\]: edmf_synthetic/tiny holds no pairs there"),
     ("train", {"limit": 0}, "--limit=0: at least one pair is needed"),
+    ("train", {"every": 0}, r"--every=0: must be 1 \(all pairs\) or larger"),
+    ("train", {"every": 7}, "--split=train with --every=7: edmf_synthetic/tiny holds no pairs there"),
 ])
 def test_mistakes_are_one_line(open_tiny, split, options, words):
     with pytest.raises(UserError, match=words) as caught:

@@ -1,6 +1,7 @@
 """`evaluate`, from data set to tables: what it writes, what a second call repeats, and what it refuses."""
 
 import csv
+import hashlib
 import json
 import os
 import shutil
@@ -99,6 +100,27 @@ def test_end_to_end(run, tmp_path, folder, scenes, data_dir):
     assert "average & " in (work / "summary.tex").read_text(encoding="utf-8")
     assert json.loads((work / "summary.json").read_text(encoding="utf-8"))["methods"][0]["name"] == "average"
     assert any("average: " in line and "s to fuse a picture" in line for line in lines)
+
+
+def test_all_rows_in_one_file_with_the_digests_of_the_pictures(run, tmp_path):
+    work, table = tmp_path / "w", tmp_path / "new" / "table.csv"
+    run(work, "average", "max-sf", csv=table, limit=1)
+    run(work, "average", csv=table)  # max-sf lacks the second pair from now on
+    with table.open(encoding="utf-8", newline="") as file:
+        header, *found = csv.reader(file)
+    assert header == ["method", "pair", "sha256", *EIGHT, *TO_TRUTH]
+    assert [row[:2] for row in found] == [["average", "0"], ["average", "1"], ["max-sf", "0"]]
+    for method, pair, digest, *values in found:
+        picture = (work / method / "fused" / f"{pair}.png").read_bytes()
+        assert digest == hashlib.sha256(picture).hexdigest()
+        assert values == list(rows(work, method)[int(pair)].values())[1:]
+    (work / "average" / "fused" / "1.png").unlink()
+    with pytest.raises(UserError, match="the picture of pair 1 is gone"):
+        run(work, "average", csv=table)
+    foreign = tmp_path / "notes.csv"
+    foreign.write_text("mine", encoding="utf-8")
+    with pytest.raises(UserError, match=r"--csv .*notes\.csv: already there, and not a table of this command"):
+        run(work, "average", csv=foreign)
 
 
 def test_gray_pictures_stored_as_jpeg_are_scored_as_stored(run, tmp_path, scenes, folder):

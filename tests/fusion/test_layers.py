@@ -11,7 +11,8 @@ from edmf_jax.fusion.layers import EditedMasks, LayerFiles, names_of_layers
 from edmf_jax.io.images import read_image, write_image
 from edmf_jax.io.metadata import Metadata
 
-NAMES = names_of_layers(["b.jpg", "a.jpg", "c.jpg"], [1, 0, 2])  # the second shot is the reference
+SHOTS = ["b.jpg", "a.jpg", "c.jpg"]
+NAMES = names_of_layers(SHOTS, [1, 0, 2])  # the second shot is the reference
 
 
 @pytest.fixture
@@ -84,6 +85,24 @@ def test_a_run_that_fails_leaves_no_tiff(tmp_path, given):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_run_that_fails_leaves_no_part_of_the_layers(tmp_path, given):
+    """Nor the folder, if it was new."""
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "notes.txt").touch()
+    for folder in ("old", "new"):
+        with pytest.raises(RuntimeError), LayerFiles(tmp_path / folder, NAMES, Metadata(), np.dtype(np.uint8)) as one:
+            one(0, *next(zip(*given)))
+            assert (tmp_path / folder / "02-b-mask.png").is_file()
+            raise RuntimeError
+    assert [path.name for path in tmp_path.rglob("*")] == ["old", "notes.txt"]
+
+
+def test_layers_replace_no_shot_in_their_folder(tmp_path):
+    (tmp_path / "01-a.tif").touch()
+    with pytest.raises(UserError, match=r"01-a\.tif: this is one of the sources"):
+        LayerFiles.check_target(tmp_path, NAMES, [tmp_path / "01-a.tif"], force=True)
+
+
 def test_targets_are_checked_before_the_work(tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "x").touch()
@@ -95,18 +114,19 @@ def test_targets_are_checked_before_the_work(tmp_path):
                           ("folder.tif", "this is a folder"), ("a.psd", "layers go into a folder, or into a TIFF"),
                           ("file", "layers go into a folder")):
         with pytest.raises(UserError, match=re.escape(message)):
-            LayerFiles.check_target(tmp_path / name, [], force=False)
+            LayerFiles.check_target(tmp_path / name, NAMES, [], force=False)
     with pytest.raises(UserError, match="one of the sources"):
-        LayerFiles.check_target(tmp_path / "there.tif", [tmp_path / "there.tif"], force=True)
+        LayerFiles.check_target(tmp_path / "there.tif", NAMES, [tmp_path / "there.tif"], force=True)
     with pytest.raises(MissingFileError, match="does not exist; create it first"):
-        LayerFiles.check_target(tmp_path / "no" / "layers", [], force=False)
-    for name, force in (("new", False), ("new.tif", False), ("empty", False), ("full", True), ("there.tif", True)):
-        LayerFiles.check_target(tmp_path / name, [], force)
+        LayerFiles.check_target(tmp_path / "no" / "layers", NAMES, [], force=False)
+    for name, force in (("new", False), ("new.tif", False), ("empty", False), ("full", True), ("there.tif", True),
+                        ("lab.v2", False)):
+        LayerFiles.check_target(tmp_path / name, NAMES, [], force)
 
 
 def test_unedited_masks_are_the_weights(tmp_path, given):
     write(tmp_path / "layers", given)
-    masks, everything = EditedMasks(tmp_path / "layers", [1, 0, 2]), (slice(None), slice(None))
+    masks, everything = EditedMasks(tmp_path / "layers", SHOTS, [1, 0, 2]), (slice(None), slice(None))
     masks.check_size((20, 30, 3), "b.jpg")
     for number, weight in enumerate(given[2]):
         assert np.abs(masks(number, *everything) - weight).max() < 1e-5
@@ -123,26 +143,44 @@ def test_edited_masks(tmp_path, given):
     half[10:] = 51
     write_image(tmp_path / "layers" / "01-a-mask.png", half)
     (tmp_path / "layers" / "03-c-mask.png").unlink()
-    masks = EditedMasks(tmp_path / "layers", [1, 0, 2])
+    masks = EditedMasks(tmp_path / "layers", SHOTS, [1, 0, 2])
     b, a, c = (masks(number, slice(0, 20), slice(0, 30)) for number in range(3))
     assert all(np.isnan(mask[:7]).all() and not np.isnan(mask[7:]).any() for mask in (a, b, c))
     assert (b[7:] == 1).all() and np.allclose(a[10:], 0.2) and (a[7:10] == 0).all() and (c[7:] == 0).all()
 
 
+def test_masks_go_with_the_names_of_the_shots(tmp_path, given):
+    """Also if these are given in another order, or without one of them; numbers tell apart those of one name."""
+    write(tmp_path / "layers", given)
+    everything = slice(0, 20), slice(0, 30)
+    numbered = EditedMasks(tmp_path / "layers", SHOTS, [1, 0, 2])
+    reordered = EditedMasks(tmp_path / "layers", ["c.tif", "b.tif", "a.tif"], [0, 1, 2])
+    for before, after in ((0, 1), (1, 2), (2, 0)):
+        assert np.array_equal(numbered(before, *everything), reordered(after, *everything))
+    (tmp_path / "layers" / "01-a-mask.png").unlink()
+    two = EditedMasks(tmp_path / "layers", ["b.jpg", "c.jpg"], [0, 1])
+    assert np.array_equal(np.nan_to_num(two(0, *everything)), numbered(0, *everything))
+    (tmp_path / "layers" / "02-b-mask.png").rename(tmp_path / "layers" / "01-c-mask.png")
+    same_name = EditedMasks(tmp_path / "layers", ["near/c.jpg", "far/c.jpg", "c.jpg"], [0, 1, 2])
+    assert np.array_equal(same_name(0, *everything), two(0, *everything), equal_nan=True)
+    with pytest.raises(UserError, match=r"01-c-mask\.png: no shot 1 is called c; give the shots"):
+        EditedMasks(tmp_path / "layers", ["a.jpg", "x/c.jpg", "y/c.jpg"], [0, 1, 2])
+
+
 def test_masks_that_do_not_fit_are_refused_by_name(tmp_path, given):
     with pytest.raises(MissingFileError, match="no such folder; name the one that --layers wrote"):
-        EditedMasks(tmp_path / "no", [0, 1])
+        EditedMasks(tmp_path / "no", SHOTS[:2], [0, 1])
     with pytest.raises(UserError, match=r"no masks in it; they are called 01-NAME-mask\.png"):
-        EditedMasks(tmp_path, [0, 1])
+        EditedMasks(tmp_path, SHOTS[:2], [0, 1])
     write(tmp_path / "layers", given)
-    with pytest.raises(UserError, match=r"03-c-mask\.png: a mask of shot 3, but there are 2 shots"):
-        EditedMasks(tmp_path / "layers", [0, 1])
-    masks = EditedMasks(tmp_path / "layers", [1, 0, 2])
+    with pytest.raises(UserError, match=r"03-c-mask\.png: none of the shots is called c; give the shots of these"):
+        EditedMasks(tmp_path / "layers", SHOTS[:2], [0, 1])
+    masks = EditedMasks(tmp_path / "layers", SHOTS, [1, 0, 2])
     with pytest.raises(UserError, match=r"layers: the masks have 30×20 px, but the reference r\.png has 31×20 px"):
         masks.check_size((20, 31, 3), "r.png")
     write_image(tmp_path / "layers" / "01-a-mask.png", np.zeros((9, 9), np.uint8))
     with pytest.raises(UserError, match=r"02-b-mask\.png: 30×20 px, but other masks have 9×9 px"):
-        EditedMasks(tmp_path / "layers", [1, 0, 2])
-    write_image(tmp_path / "layers" / "1-again-mask.tif", np.zeros((9, 9), np.uint8))
-    with pytest.raises(UserError, match=r"1-again-mask\.tif: a second mask of shot 1, beside 01-a-mask\.png"):
-        EditedMasks(tmp_path / "layers", [1, 0, 2])
+        EditedMasks(tmp_path / "layers", SHOTS, [1, 0, 2])
+    write_image(tmp_path / "layers" / "1-a-mask.tif", np.zeros((9, 9), np.uint8))
+    with pytest.raises(UserError, match=r"1-a-mask\.tif: a second mask of the shot a\.jpg, beside 01-a-mask\.png"):
+        EditedMasks(tmp_path / "layers", SHOTS, [1, 0, 2])

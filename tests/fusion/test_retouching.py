@@ -5,8 +5,12 @@ import pytest
 
 from edmf_jax.errors import MissingFileError, UserError
 from edmf_jax.fusion.fuse import fuse_files
+from edmf_jax.fusion.retouching import Retouching
+from edmf_jax.fusion.shot_files import ShotFiles
 from edmf_jax.fusion.slabs import fuse_slabs
+from edmf_jax.fusion.stack import PhotoOptions
 from edmf_jax.io.images import read_image, write_image
+from edmf_jax.io.outputs import check_outputs
 from tests.helpers.scenes import defocused, scene
 
 SIZE = (90, 120)
@@ -51,6 +55,39 @@ def test_depth_goes_from_the_first_shot_to_the_last_whichever_is_the_reference(s
         left, middle, right = (depth[:, columns].mean() for columns in (slice(0, 30), slice(48, 72), slice(90, 120)))
         assert left > 55000 and 28000 < middle < 37000 and right < 10000
     assert read_image(tmp_path / "d-confidence.png").mean() > 20000
+
+
+def test_depth_and_layers_of_ten_bits_in_files_of_sixteen(stack, tmp_path):
+    for white in (1023, 65535):
+        shots = []
+        for path in stack:
+            shots.append(tmp_path / f"{white}-{path.stem}.tif")
+            write_image(shots[-1], np.uint16(np.rint(read_image(path) / 255 * white)))
+        fused = fuse_files(shots, tmp_path / "f.tif", align="none", save_depth=tmp_path / f"{white}.png", force=True,
+                           layers=tmp_path / "layers")
+        layers = [(read_image(tmp_path / "layers" / f"0{i}-{white}-{name}.tif").astype(np.float32),
+                   read_image(tmp_path / "layers" / f"0{i}-{white}-{name}-mask.png")[..., None] / np.float32(65535))
+                  for i, name in enumerate("bac", 1)]
+        assert np.abs(sum(layer * mask for layer, mask in layers) - fused).max() <= 2
+    ten, sixteen = (read_image(tmp_path / f"{white}.png").astype(float) for white in (1023, 65535))
+    assert np.abs(ten - sixteen).mean() < 300
+
+
+def test_masks_of_a_frame_that_another_shot_gives_are_refused(stack, tmp_path):
+    """The reference is left out, and the shot whose frame is taken then has another size."""
+    reference = tmp_path / "reference.png"
+    write_image(reference, np.uint8(np.random.default_rng(0).integers(0, 255, (90, 130, 3))))
+    (tmp_path / "masks").mkdir()
+    write_image(tmp_path / "masks" / "01-reference-mask.png", np.full((90, 130), 255, np.uint8))
+    with pytest.raises(UserError, match=r"the masks have 130×90 px, but the reference .* has 120×90 px"):
+        Retouching.checked(ShotFiles.find([reference, *stack], None, print), PhotoOptions(), False, (),
+                           use_masks=tmp_path / "masks").check_frame((90, 120, 3), str(stack[0]))
+
+
+def test_a_map_of_too_many_shots_is_refused_before_the_work(tmp_path):
+    with pytest.raises(UserError, match=r"m\.png: a map shows 256 shots, and there are 257; leave it out"):
+        check_outputs(tmp_path / "o.png", tmp_path / "m.png", None, ["s.png"] * 257, "photo", False)
+    check_outputs(tmp_path / "o.png", tmp_path / "m.png", None, ["s.png"] * 256, "photo", False, read_only=["d.png"])
 
 
 def test_a_tie_goes_to_the_near_or_the_far_shot(tmp_path):
@@ -103,13 +140,17 @@ def test_a_dark_frame_cleans_every_shot(stack, tmp_path):
     ({"use_masks": "masks"}, r"masks: the masks have 9×9 px, but the reference b\.png has 120×90 px"),
     ({"hot_pixels": "maybe"}, r"hot_pixels='maybe' is unknown; use one of replace, keep"),
     ({"tie": "middle"}, r"tie='middle' is unknown; use one of near, far"),
+    ({"tie": "near", "pixels": "network"}, r"tie='near' \(--near-first\): a network knows no near and far"),
+    ({"tie": "far", "preset": "paper", "align": None}, r"tie='far' \(--far-first\) is for the preset \"photo\""),
+    ({"dark": "masks/dark.png", "save_map": "masks/dark.png"}, r"dark\.png: this is one of the sources"),
 ])
 def test_what_does_not_fit_is_refused_before_anything_is_written(stack, tmp_path, monkeypatch, options, message):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "masks").mkdir()
     write_image("masks/01-b-mask.png", np.full((9, 9), 255, np.uint8))
+    write_image("masks/dark.png", np.zeros((*SIZE, 3), np.uint8))
     before = sorted(tmp_path.rglob("*"))
     shots = [path.name for path in stack[: 2 if "preset" in options else 3]]
     with pytest.raises(UserError, match=message):
-        fuse_files(shots, "out.png", **{"align": "none", **options})
+        fuse_files(shots, "out.png", **{"align": "none", "force": "dark" in options, **options})
     assert sorted(tmp_path.rglob("*")) == before

@@ -1,13 +1,16 @@
-"""Compiles the paper's training step for a TPU topology without a TPU (run by tests/training/test_compile_targets.py).
+"""Compiles the paper's training step for devices that are not here (run by tests/training/test_compile_targets.py).
 
     TPU_LIBRARY_PATH=…/libtpu.so TPU_SKIP_MDS_QUERY=1 JAX_PLATFORMS=cpu \\
         python tests/helpers/compile_for.py v5e:2x4 FOLDER
+    JAX_PLATFORMS=cpu PYTHONPATH=… python tests/helpers/compile_for.py h200 FOLDER --config.model.dtype=bfloat16
 
-Writes FOLDER/record.json (memory, communication, convolutions).
+A GPU is described by a file beside this one, and needs JAX's CUDA plugin on the path.  Writes FOLDER/record.json
+(memory, communication, convolutions) and, for a GPU, the program's text, FOLDER/program.txt.
 """
 
 import json
 import math
+import re
 import sys
 from pathlib import Path
 
@@ -27,6 +30,7 @@ from edmf_jax.training.train import ACCELERATOR_STEPS_PER_CALL, make_step_config
 sys.path.insert(0, str(Path(__file__).parents[2]))
 from tests.helpers.programs import communication, convolution_groups
 
+GPUS = ("h100", "h200")
 # The 450 training pairs of EDMF, 0.535 MP on average, in eight atlases of 4096 px.
 ATLAS = (2, 8192, 4096)
 
@@ -51,20 +55,32 @@ def abstract_arguments(step_config, mesh, patch_px, slots):
                       shaped((devices, rows_per_device, 2), np.int32, DEVICES),
                       shaped((devices, rows_per_device), np.bool_, DEVICES))
     order = shaped((devices, layout.steps_per_epoch, layout.batch // devices), np.int32, DEVICES)
-    return placed, sources, order, shaped((), np.int32)
+    return placed, sources, order
 
 
-def main(topology: str, folder: str) -> None:
+def described_devices(target: str) -> list:
+    """The devices of a TPU topology like "v5e:2x4", or one GPU of `GPUS`."""
+    if target not in GPUS:
+        return topologies.get_topology_desc(platform="tpu", topology_name=target).devices
+    description = Path(__file__).with_name(f"{target}.txtpb").read_text()
+    return topologies.get_topology_desc(platform="cuda", topology_name=target, target_config=description,
+                                        topology="1x1x1").devices
+
+
+def main(target: str, folder: str, *overrides: str) -> None:
     """Compiles the step and writes both files."""
-    config = load_config(str(Path(__file__).parents[2] / "configs" / "edmf.py"))
-    devices = topologies.get_topology_desc(platform="tpu", topology_name=topology).devices
+    config = load_config(str(Path(__file__).parents[2] / "configs" / "edmf.py"), overrides)
+    devices = described_devices(target)
     mesh = Mesh(np.array(devices), (DEVICES,))
     layout = PatchLayout(config.data.patches, config.data.logical_shards, config.train.batch)
-    network = model.make_model(config.model.width, platform="tpu")
+    network = model.make_model(config.model.width, config.model.dtype, "gpu" if target in GPUS else "tpu",
+                               config.train.precision)
     step_config = make_step_config(config, layout)._replace(model=network, steps_per_call=ACCELERATOR_STEPS_PER_CALL)
     arguments = abstract_arguments(step_config, mesh, config.data.patch_px, config.memory.slots)
-    traced = steps.make_sharded_step(step_config, mesh).trace(*arguments)
+    traced = steps.make_sharded_step(step_config, mesh).trace(*arguments, ACCELERATOR_STEPS_PER_CALL)
     compiled = traced.lower().compile()
+    if target in GPUS:
+        Path(folder, "program.txt").write_text(compiled.as_text())
     found, params = compiled.memory_analysis(), arguments[0].params
     record = {
         "device": devices[0].device_kind, "devices": len(devices),
@@ -75,7 +91,9 @@ def main(topology: str, folder: str) -> None:
         "sources": math.prod(ATLAS), "parameters": sum(math.prod(x.shape) for x in jax.tree.leaves(params)),
         "communication": communication(compiled.as_text()),
         "convolution_groups": convolution_groups(traced.jaxpr.jaxpr),
-        "flops": compiled.cost_analysis().get("flops"),
+        # How often the loops run whose length XLA knows.
+        "trip_counts": re.findall(r'"known_trip_count":{"n":"(\d+)"', compiled.as_text()),
+        "flops": (compiled.cost_analysis() or {}).get("flops"),  # a GPU that is not here has none
     }
     Path(folder, "record.json").write_text(json.dumps(record, indent=2))
 

@@ -29,5 +29,5 @@ def temporary_bytes(width: int, batch: int, patch_px: int, remembered: int = 4) 
                       shape((1, layout.bank_rows), bool))
     order = shape((1, layout.steps_per_epoch, batch), jnp.int32)
     step = make_sharded_step(config, Mesh(np.array(jax.devices()[:1]), (DEVICES,)))
-    compiled = step.lower(jax.eval_shape(state), sources, order, shape((), jnp.int32)).compile()
+    compiled = step.lower(jax.eval_shape(state), sources, order, 1).compile()
     return compiled.memory_analysis().temp_size_in_bytes

@@ -72,6 +72,24 @@ def test_detail_in_color_alone_is_enough():
     assert np.abs(found.matrix - np.eye(3)).max() < 0.5
 
 
+def test_a_map_that_was_found_wins_if_it_is_right_and_loses_if_it_is_not():
+    sharp = np.rint(255 * scene(HEIGHT, WIDTH, seed=5)).astype(np.uint8)
+    first = cv2.GaussianBlur(sharp, (0, 0), 9.0)
+    zoom = cv2.getRotationMatrix2D((WIDTH / 2, HEIGHT / 2), 0, 1.01)
+    copies = [in_place.color_copy(x) for x in (first, warped(first, zoom))]
+    rival = np.vstack([zoom, [0, 0, 1]])
+    assert in_place.lie_in_place(*copies)  # a zoom of 1 % is within what blur may do
+    assert not in_place.lie_in_place(*copies, rival) and not in_place.lie_in_place(*copies, rival, True)
+    still = copies[0], copies[0]
+    assert in_place.lie_in_place(*still, rival) and in_place.lie_in_place(*still, rival @ rival, True)
+    assert not in_place.lie_in_place(*still, np.eye(3), True)  # it says the same, and has evidence
+
+
+def test_tiles_alone_do_not_zoom_what_is_only_blurred():
+    found = register(blob(2.0), blob(12.0))
+    assert found.confident and found.in_place
+
+
 def test_a_pair_with_nothing_to_register_by_is_taken_as_it_is():
     found = register(blob(1.0), blob(9.0))
     assert found.confident and found.in_place and not found.doubts

@@ -4,15 +4,18 @@ import cv2
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info
 
 from edmf_jax.errors import UserError
 from edmf_jax.registration import (
     RegistrationConfig,
     features,
     fitting,
+    pipeline,
     planes,
     register,
     require_confident,
+    shifts,
     swarm,
     tiles,
     transforms,
@@ -167,7 +170,7 @@ def test_tile_shifts_are_those_that_the_picture_was_moved_by():
     plane = planes.luma_plane(scene(5))
     matrix = np.array([[1, 0, 2.3], [0, 1, -1.6], [0, 0, 1]])
     pair = [BlurCache(x) for x in (plane, cv2.warpPerspective(plane, matrix, plane.shape[::-1], flags=cv2.INTER_CUBIC))]
-    found = tiles.measure_shifts(*pair, np.eye(3))
+    found = shifts.measure_shifts(*pair, np.eye(3))
     clear = found.peaks > 0.5
     assert clear.sum() > 50
     # They come out too short: tiles that are off by that much choose a blur that hides a part of the shift.
@@ -184,10 +187,10 @@ def test_tiles_of_a_blurred_shot_are_as_precise_as_those_of_a_sharp_one(sigma, s
     moved = cv2.warpPerspective(light, matrix, light.shape[::-1], flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
     moved = np.clip(cv2.GaussianBlur(moved, (0, 0), sigma) * 2**stops, 0, 1)
     pair = [BlurCache(np.float32(x ** (1 / 2.2))) for x in (light, moved)]
-    found = tiles.measure_shifts(*pair, matrix)
+    found = shifts.measure_shifts(*pair, matrix)
     inside = (found.centers > 60).all(1) & (found.centers < np.array(light.shape[::-1]) - 60).all(1)
     assert np.median(found.blurs) == pytest.approx(sigma, rel=0.35)
-    assert np.median(tiles.weighted_lengths(found.shifts, found.information)[inside]) < 0.1
+    assert np.median(shifts.weighted_lengths(found.shifts, found.information)[inside]) < 0.1
     assert (found.peaks[inside] > 0.9).mean() > 0.9
 
 
@@ -229,6 +232,17 @@ def test_opencvs_methods_are_available_for_comparison(method):
     # They are not refined, so their distance from the refined map is added to the deviation.
     assert found.deviation_px > 0.5 * error
     assert found.confident or found.doubts.startswith("the corners are uncertain by ")
+
+
+def test_a_lone_pair_is_registered_on_one_thread_of_blas(monkeypatch):
+    threads = []
+
+    def register_views(*views, **options):
+        threads.extend(one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas")
+
+    monkeypatch.setattr(pipeline, "register_views", register_views)
+    register(scene(4), scene(4))
+    assert set(threads) == {1}
 
 
 def test_the_same_picture_twice_is_the_identity():

@@ -148,6 +148,16 @@ def test_best_effort_takes_what_there_is_and_does_not_let_it_move_the_others(two
     assert "the shot that it was registered to has no certain place itself" in doubts
 
 
+def test_deviations_that_add_up_to_too_much_are_a_doubt(monkeypatch):
+    adjust = stack.adjustment.adjust
+    far_off = {1: 0.0, 2: 9.0}  # no pair is uncertain, but the end of their chain is
+    monkeypatch.setattr(stack.adjustment, "adjust", lambda *args: (adjust(*args)[0], {0: 0.0, **far_off}))
+    found = registered(focus_stack(3, seed=5))
+    doubts = [one.doubts for one in found.registrations if one is not None and not one.confident]
+    assert not found.left_out
+    assert doubts.count("along its chain of neighbors the corners are uncertain by 9.0 px, more than 1.0") == 1, doubts
+
+
 def test_similarities_stay_similarities():
     found = registered(focus_stack(3, seed=5), model="similarity")
     for one in found.registrations[1:]:
@@ -173,6 +183,7 @@ def test_planes_are_freed_only_when_no_pair_needs_them(monkeypatch):
     for view in views:
         monkeypatch.setattr(view, "release", lambda view=view: (freed.append(view), second_ended.set()))
     monkeypatch.setattr(stack, "register_views", register_views)
+    monkeypatch.setattr(stack, "_KEPT_BYTES", 0)  # as large shots
     work = stack._Work(views, "auto", "pso-sift", ROUGH, lambda share: None)
     with stack.ThreadPoolExecutor(2) as work.pool:
         work._register([(0, 1), (0, 2)])

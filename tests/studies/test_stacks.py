@@ -150,9 +150,10 @@ def test_a_child_is_measured_and_its_failure_told():
 @pytest.mark.parametrize("code", [0, 1])
 def test_ours_is_read_from_the_file_even_if_a_shot_was_left_out(tmp_path, monkeypatch, code):
     wanted = make_found(s0=(0, 0), left_out=["s1"])
+    written = {"reference": 1, "shots": [*wanted["shots"], {"name": "s1", "left_out": "doubt"}]}
 
     def stub(argv):
-        Path(argv[argv.index("--save-alignment") + 1]).write_text(json.dumps(wanted))
+        Path(argv[argv.index("--save-alignment") + 1]).write_text(json.dumps(written))
         return code
 
     monkeypatch.setattr(stack_programs, "edmf", stub)

@@ -4,6 +4,7 @@ import collections
 import json
 import types
 
+import jax
 import numpy as np
 import pytest
 
@@ -36,6 +37,25 @@ def test_the_rate_is_steps_over_time_since_the_last_synchronization(now):
     assert clock.rate(62) == 10
 
 
+def test_a_host_that_comes_late_does_not_make_the_next_steps_fast(now):
+    """Both windows of 10 steps took 5 s, and the host looked 5 s late: 1 and 2 steps a second, not thousands."""
+    clock = StepClock()
+    clock.restart(0)
+    now.s += 10
+    assert clock.rate(10, more_are_done=True) == 1
+    now.s += 1e-3
+    assert clock.rate(20) == pytest.approx(2, rel=1e-3)
+
+
+@pytest.mark.parametrize(("left", "counts"), [(6, [3, 3]), (8, [3, 3, 1, 1]), (2, [1, 1]), (1, [1])])
+def test_a_run_needs_programs_of_two_lengths(left, counts):
+    found = []
+    while left:
+        found.append(loop.next_count(3, left))
+        left -= found[-1]
+    assert found == counts
+
+
 def test_no_new_step_gives_no_rate(now):
     clock = StepClock()
     clock.restart(8)
@@ -58,6 +78,7 @@ class Log:
         made.checkpoints = types.SimpleNamespace(steps=[])
         made.monitor = DivergenceMonitor(0.0, layout, 0, 1e-3)
         made.metrics, made.clock, made.pending, made.step = MetricsLog(folder, 0), StepClock(), [], 0
+        made.window = 0
         made.bar = types.SimpleNamespace(set_postfix=lambda shown: None)
         self.loop, self.waits = made, collections.deque()
 
@@ -73,9 +94,9 @@ class Log:
         self.loop.pending.append((self.loop.step, count, means))
         self.loop.step += count
 
-    def collect(self, waited_s):
+    def collect(self, waited_s, late=False):
         self.waits.append(waited_s)
-        self.loop._collect(end=40)
+        self.loop._collect(end=40, late=late)
 
     def rates(self):
         lines = (self.folder / "metrics.jsonl").read_text().splitlines()
@@ -96,6 +117,23 @@ def test_rows_that_are_fetched_together_share_the_rate_of_their_stretch(tmp_path
     assert [found[step] for step in range(1, 5)] == [None] * 4
     assert [found[step] for step in range(5, 21)] == [8.0] * 16
     assert [found[step] for step in range(21, 25)] == [16.0] * 4
+
+
+def test_lines_are_fetched_one_window_late_and_all_of_them_at_the_end(tmp_path, now, monkeypatch):
+    log = Log(tmp_path, now, monkeypatch, every=4)
+    log.loop.clock.restart(0)
+    monkeypatch.setattr(loop, "is_done", lambda means: False)
+    log.dispatch(4)
+    log.collect(1.0, late=True)  # nothing before this window: the devices are not waited for
+    assert log.loop.window == 1 and not (tmp_path / "metrics.jsonl").read_text() and log.waits.pop() == 1.0
+    log.dispatch(2)
+    log.dispatch(2)
+    log.collect(2.0, late=True)
+    assert log.rates() == {4: 8.0}
+    log.dispatch(4)
+    log.collect(8.0)
+    assert log.rates() == {4: 8.0, 8: 4.0, 12: 4.0}
+    assert log.loop.pending == [] and log.loop.window == 0
 
 
 def test_steps_that_are_not_logged_count(tmp_path, now, monkeypatch):
@@ -124,30 +162,35 @@ def test_the_whole_loop_on_a_machine_of_known_speed(tmp_path, now, monkeypatch):
 
     Nothing of that but the steps may be in the rates: 4 patches in 2 s.
     """
-    due = [0.0]  # seconds of work that were dispatched and not waited for
+    busy, done_at, results = [0.0], {}, []  # until when the machine works; when each result is done [s]
+
+    def work(seconds, result):
+        busy[0] = max(busy[0], now.s) + seconds
+        results.append(result)
+        done_at.update((id(value), busy[0]) for value in result.values())
+        return result
 
     def step(state, sources, order, count):
-        due[0] += 2.0 * count + (50 if state.step == 0 else 0)
-        means = {"loss": np.ones(count, np.float32), "gradient_norm": np.ones(count, np.float32)}
-        return types.SimpleNamespace(step=state.step + count), means
+        ones = {name: np.ones(count, np.float32) for name in ("loss", "gradient_norm")}
+        return types.SimpleNamespace(step=state.step + count), work(2.0 * count + 50 * (state.step == 0), ones)
 
     def epoch_end(state, sources):
-        due[0] += 7
-        return state, {"sharpness": np.float32(1), "admitted": np.bool_(True), "held_epochs": np.array([1])}
+        report = {"sharpness": np.float32(1), "admitted": np.bool_(True), "held_epochs": np.array([1])}
+        return state, work(7, report)
 
     def wait(values):
-        now.s, due[0] = now.s + due[0], 0.0
+        now.s = max([now.s, *(done_at[id(value)] for value in jax.tree.leaves(values))])
         return values
 
     def save(step, state, report=None):
-        wait(None)
-        now.s += 1
+        now.s = max(now.s, busy[0]) + 1
 
     for name in ("device_get", "block_until_ready"):
         monkeypatch.setattr(loop.jax, name, wait)
     same = lambda x: x
-    monkeypatch.setattr(loop, "make_programs", lambda run, state: loop.Programs(same, same, step, epoch_end))
-    for name in ("put_sources", "put_sharded", "put_replicated"):
+    monkeypatch.setattr(loop, "make_programs", lambda run, state: loop.Programs(same, same, same, step, epoch_end))
+    monkeypatch.setattr(loop, "is_done", lambda means: done_at[id(means["loss"])] <= now.s)
+    for name in ("put_sources", "put_sharded"):
         monkeypatch.setattr(loop, name, lambda x, mesh: x)
     config = load_config("edmf.py", ["--config.train.epochs=3", "--config.train.log_every_steps=1",
                                      "--config.checkpoint.every_steps=2"])

@@ -71,6 +71,8 @@ def test_devices_share_the_same_batches(layout):
         rows_per_device = layout.bank_rows // devices
         order = layout.device_order(5, 1, devices)
         assert order.shape == (devices, layout.steps_per_epoch, layout.batch // devices)
+        # No number twice in a batch, fillers included: XLA is told that the bank's rows are unique.
+        assert all(len(set(batch)) == len(batch) for batch in order.reshape(-1, order.shape[-1]).tolist())
         for step in range(layout.steps_per_epoch):
             seen = [order[d, step][order[d, step] < rows_per_device] + d * rows_per_device for d in range(devices)]
             batch = logical[step][logical[step] != FILLER]

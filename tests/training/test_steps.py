@@ -3,88 +3,18 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from edmf_jax.core import losses, memory, model, snapshots
+from edmf_jax.core import losses, memory, model
 from edmf_jax.core.focus import focus_masks
 from edmf_jax.core.targets import TargetConfig
 from edmf_jax.data.training_pairs import TrainingPair
 from edmf_jax.training import state, steps
-from edmf_jax.training.device_data import TrainingSet, put_sources
-from edmf_jax.training.host_bank import HostBankPrograms
-from edmf_jax.training.patches import PatchLayout, patch_table
-from edmf_jax.training.state import DEVICES, TrainState
+from edmf_jax.training.bank_files import copy_slot
+from edmf_jax.training.state import TrainState
 from tests.helpers.files import nest
 from tests.helpers.programs import communication, convolution_groups
-
-
-def make_mesh(devices: int) -> Mesh:
-    return Mesh(np.array(jax.devices()[:devices]), (DEVICES,))
-
-
-class Rig:
-    """A small training set on some devices, and the compiled steps."""
-
-    def __init__(self, devices, *, patches=13, shards=4, batch=4, patch_px=32, learning_rate=1e-4, pairs=None,
-                 steps_per_call=1, memory_kind="images", sharded=False):
-        rng = np.random.default_rng(7)
-        if pairs is None:
-            sizes = [(70, 81), (41, 64), (48, 35)]
-            pairs = [TrainingPair(i, rng.integers(0, 256, (2, *size)).astype(np.uint8)) for i, size in enumerate(sizes)]
-        sizes = [p.size for p in pairs]
-        table = patch_table(sizes, [str(p.id) for p in pairs], patch_px, patches, 0)
-        self.layout = PatchLayout(patches, shards, batch)
-        self.training_set = TrainingSet(pairs, table, self.layout, patch_px)
-        self.mesh = make_mesh(devices)
-        self.sources = put_sources(self.training_set, self.mesh)
-        net, adam = model.make_model(16), optax.adam(learning_rate)
-        self.step_config = steps.StepConfig(net, adam, losses.Coefficients(), 19, patch_px, self.layout,
-                                            steps_per_call, memory_kind)
-        self.sharded = sharded or memory_kind == "host"
-        self.host_bank = HostBankPrograms(self.step_config, self.mesh)
-        if memory_kind == "host":
-            self.train_steps, self.epoch_end = self.host_bank.train_steps, self.host_bank.epoch_end
-        elif sharded:
-            self.train_steps = steps.make_sharded_step(self.step_config, self.mesh)
-            self.epoch_end = steps.make_sharded_epoch_end(self.step_config, self.mesh)
-        else:  # pmap uses the first devices, as many as the leading axis is long.
-            self.train_steps = steps.make_train_step(self.step_config)
-            self.epoch_end = steps.make_epoch_end(self.step_config)
-
-    def train_step(self, current, sources, order):
-        """One step and its means."""
-        current, means = self.train_steps(current, sources, order, np.int32(1))
-        return current, jax.tree.map(lambda x: x[0], means)
-
-    def fresh_state(self, params=None):
-        params = model.init_params(self.step_config.model, jax.random.key(0)) if params is None else params
-        if self.step_config.memory_kind == "snapshots":
-            bank = snapshots.init_snapshots(params, self.layout.bank_rows, 4)
-        else:
-            bank = memory.init_bank(self.layout.bank_rows, 4, self.step_config.patch_px)
-        initial = TrainState(jnp.zeros((), jnp.int32), params, self.step_config.optimizer.init(params), bank)
-        placed = initial if self.sharded else state.to_devices(initial, self.mesh.size)
-        copy = jax.tree.map(np.array, placed)  # so that nothing that jit or the test holds is donated
-        fresh = jax.device_put(copy, state.shardings(self.mesh, copy, self.step_config.memory_kind))
-        return self.host_bank.to_devices(fresh) if self.step_config.memory_kind == "host" else fresh
-
-    def order(self, epoch):
-        order = self.layout.device_order(3, epoch, self.mesh.size)
-        return jax.device_put(order, NamedSharding(self.mesh, PartitionSpec(DEVICES)))
-
-    def epochs(self, count):
-        """Trains epochs from a fresh state; returns the state, every batch's means and every epoch's report."""
-        current, means, reports = self.fresh_state(), [], []
-        for epoch in range(count):
-            order = self.order(epoch)
-            for _ in range(self.layout.steps_per_epoch):
-                current, mean = self.train_step(current, self.sources, order)
-                means.append(jax.device_get(mean))
-            current, report = self.epoch_end(current, self.sources)
-            reports.append(jax.device_get(report))
-        return current, means, reports
+from tests.helpers.training_rig import Rig
 
 
 def assert_close(one, many):
@@ -215,14 +145,14 @@ def test_nothing_is_compiled_after_the_first_epoch(single):
 
 @pytest.mark.parametrize("devices", [1, 4])
 def test_several_steps_in_one_call_equal_single_steps(devices):
-    """4 steps an epoch in calls of at most 3: one program serves calls of 3 and of 1."""
+    """4 steps an epoch, in a call of 3 and one of 1."""
     one, many = Rig(devices), Rig(devices, steps_per_call=3)
     single_state, single_means, _ = one.epochs(1)
     current, order, means = many.fresh_state(), many.order(0), []
     for count in (3, 1):
-        current, collected = many.train_steps(current, many.sources, order, np.int32(count))
+        current, collected = many.train_steps(current, many.sources, order, count)
         collected = jax.device_get(collected)
-        assert collected["loss"].shape == (3,) and not collected["loss"][count:].any()
+        assert collected["loss"].shape == (count,)
         means += [jax.tree.map(lambda x, i=i: x[i], collected) for i in range(count)]
     for a, b in zip(single_means, means, strict=True):
         assert_close(a, b)
@@ -269,35 +199,35 @@ def test_a_bank_in_host_memory_equals_the_bank_on_the_devices(sharded):
 
 
 def test_images_in_a_checkpoint_are_not_overwritten():
-    """Images that are being saved stay unchanged while the next epoch writes, and are taken back without a copy."""
+    """A slot that is being saved stays unchanged while the next epoch writes to it; the bank itself is not copied."""
     rig = Rig(2, memory_kind="host")
     current, _, _ = rig.epochs(1)
-    saved = rig.host_bank.to_checkpoint_layout(current)
-    before = np.array(saved.bank.images)
-    blocks = [block.ctypes.data for block in rig.host_bank._blocks]
+    saved = rig.host_bank.for_saving(current)
+    free = int(saved.bank.free)
+    copied = [np.concatenate([block for _, block in blocks]) for blocks in copy_slot(saved.bank.images, free)]
+    before, own = [block.copy() for block in copied], [shard.data for shard in saved.bank.images.addressable_shards]
     current = rig.host_bank.to_devices(saved)
-    assert [block.ctypes.data for block in rig.host_bank._blocks] == blocks
     order = rig.order(1)
     for _ in range(rig.layout.steps_per_epoch):
         current, _ = rig.train_step(current, rig.sources, order)
     after = rig.host_bank.to_checkpoint_layout(current).bank.images
-    np.testing.assert_array_equal(saved.bank.images, before)
-    assert (np.asarray(after) != before).any()
+    jax.tree.map(np.testing.assert_array_equal, copied, before)
+    np.testing.assert_array_equal(after, np.concatenate(own))
+    assert (np.asarray(after)[:, free] != np.concatenate(before)).any()
 
 
 @pytest.mark.parametrize(("kind", "sharded"), [("images", False), ("images", True), ("snapshots", False)])
 def test_the_steady_state_transfers_nothing(kind, sharded):
-    """Steps and the end of an epoch run under a transfer guard; orders and counts are sent before."""
+    """Steps and the end of an epoch run under a transfer guard; orders are sent before."""
     rig = Rig(4, memory_kind=kind, sharded=sharded, steps_per_call=3)
     current, orders = rig.fresh_state(), [rig.order(epoch) for epoch in range(3)]
-    count = jax.device_put(np.int32(2), NamedSharding(rig.mesh, PartitionSpec()))
     with jax.transfer_guard("disallow"):
         for order in orders:
             for _ in range(2):
-                current, _ = rig.train_steps(current, rig.sources, order, count)
+                current, _ = rig.train_steps(current, rig.sources, order, 2)
             current, report = rig.epoch_end(current, rig.sources)
         with pytest.raises(Exception, match="Disallowed"):
-            rig.train_steps(current, rig.sources, np.zeros_like(rig.layout.device_order(3, 0, 4)), count)
+            rig.train_steps(current, rig.sources, np.zeros_like(rig.layout.device_order(3, 0, 4)), 2)
     assert jax.device_get(report)["held_epochs"].tolist() == [1, 2, 3, -1]
 
 
@@ -305,7 +235,7 @@ def test_the_bank_is_updated_in_place():
     """The compiled step aliases its state, so it needs no second copy of the bank."""
     rig = Rig(1)
     fresh = rig.fresh_state()
-    compiled = rig.train_steps.lower(fresh, rig.sources, rig.order(0), np.int32(1)).compile()
+    compiled = rig.train_steps.lower(fresh, rig.sources, rig.order(0), 1).compile()
     bank = fresh.bank.images.nbytes
     analysis = compiled.memory_analysis()
     assert analysis.alias_size_in_bytes >= bank
@@ -317,7 +247,7 @@ def test_the_bank_is_updated_in_place():
 def test_only_the_network_has_convolutions_and_devices_exchange_sums_alone():
     """12 layers, the gradients of their kernels, and of the inputs of all but the first; windows are products."""
     rig = Rig(4, sharded=True)
-    arguments = rig.fresh_state(), rig.sources, rig.order(0), np.int32(1)
+    arguments = rig.fresh_state(), rig.sources, rig.order(0), 1
     # On CPUs a layer is cut into several convolutions, which are faster there.
     plain = steps.make_sharded_step(rig.step_config._replace(model=model.make_model(16, platform="tpu")), rig.mesh)
     assert convolution_groups(plain.trace(*arguments).jaxpr.jaxpr) == [1] * (12 + 12 + 11)

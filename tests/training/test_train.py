@@ -98,19 +98,19 @@ def test_an_interrupted_run_saves_and_resumes_in_mid_epoch(run, data_dir, tmp_pa
 
     def write_and_interrupt(self, record):
         write(self, record)
-        if record["step"] == 6 and not stopped:
+        if record["step"] == 6 and not stopped:  # its row comes while the next step is done
             stopped.append(True)
             signal.raise_signal(number)
 
     monkeypatch.setattr(train_module.MetricsLog, "write", write_and_interrupt)
     before = signal.getsignal(number)
-    with pytest.raises(Interrupted, match="saved at step 6 of 12") as caught:
+    with pytest.raises(Interrupted, match="saved at step 7 of 12") as caught:
         train(tiny_config(data_dir), tmp_path, log=lambda line: None)
     assert caught.value.signal == number
     assert signal.getsignal(number) == before
     lines = []
     assert_same(train(tiny_config(data_dir), tmp_path, log=lines.append), run[1])
-    assert "going on from step 6 of 12" in lines[-3:] or any("step 6 of 12" in line for line in lines)
+    assert "going on from step 7 of 12" in lines[-3:] or any("step 7 of 12" in line for line in lines)
 
 
 @pytest.mark.parametrize("format", ["numpy", "orbax"])
@@ -233,10 +233,10 @@ def test_a_checkpoint_is_what_was_saved_even_if_the_state_is_overwritten_at_once
 
 def test_a_run_starts_from_given_weights(run, data_dir, tmp_path):
     export_run(run[0], tmp_path / "weights")
-    config = tiny_config(data_dir, train__init=str(tmp_path / "weights"), train__learning_rate=1e-9, train__epochs=1)
-    final = train(config, tmp_path / "w", log=lambda line: None)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), jax.device_get(final.params),
-                 load_weights(tmp_path / "weights").params)
+    config = tiny_config(data_dir, train__init=str(tmp_path / "weights"))
+    first = train_module.initial_state(prepare_run(config, device_mesh()))
+    assert_same(jax.device_get(first.params), load_weights(tmp_path / "weights").params)
+    assert int(first.step) == 0 and not np.asarray(first.bank.images).any()
     config.model.width = 8
     with pytest.raises(UserError, match=r"weights of model.width=16, and model.width=8 .*--config.model.width=16"):
         train(config, tmp_path / "v", log=lambda line: None)

@@ -23,6 +23,7 @@ from edmf_jax.runtime.process import give_back_memory
 
 _STRIP_PX = 256
 _MAX_LEFT_OUT = 1 / 2  # of the shots; if so many can't be placed, the rest is not the scene either
+_MAX_TOLD = 8  # shots that a message names
 ignore: Callable[[str, str], None] = lambda name, reason: None
 
 
@@ -119,7 +120,8 @@ def _register(sketches: Sequence[Sketch], numbers: Sequence[int], names: Sequenc
     _check_bad_shots(reasons, shown, options)
     for number, one in enumerate(found.registrations):
         if one is not None and not one.confident:
-            warn(f"{shown[number]}: its place is uncertain, and used because of --align best-effort ({one.doubts})")
+            because = " because of --align best-effort" if best_effort else " all the same"
+            warn(f"{shown[number]}: its place is uncertain, and used{because} ({one.doubts})")
         elif one is not None and one.in_place:
             warn(f"{shown[number]}: shows too little to register by; taken as it is, because it lies like "
                  f"{shown[one.neighbor]}")
@@ -131,7 +133,7 @@ def _register(sketches: Sequence[Sketch], numbers: Sequence[int], names: Sequenc
 
 
 def _check_bad_shots(reasons: Mapping[int, str], names: Sequence[str], options: PhotoOptions) -> None:
-    """Raises UserError if shots can't be placed and the run should not go on without them; names all of them."""
+    """Raises UserError if shots can't be placed and the run should not go on without them; names them, up to 8."""
     may_skip = options.on_bad_shot == "skip" or (options.on_bad_shot == "auto" and len(names) > 2)
     left = len(names) - len(reasons)
     if not reasons or (may_skip and left >= 2 and len(reasons) <= _MAX_LEFT_OUT * len(names)):
@@ -139,8 +141,9 @@ def _check_bad_shots(reasons: Mapping[int, str], names: Sequence[str], options: 
     way_out = "--align best-effort takes the best maps there are, --align none if they are registered already"
     if not may_skip and left >= 2:
         way_out += ", --on-bad-shot skip goes on without"
-    listed = "; ".join(f"{names[number]}: cannot be registered{' ' if reason.startswith('to ') else ', '}{reason}"
-                       for number, reason in reasons.items())
+    told = [f"{names[number]}: cannot be registered{' ' if reason.startswith('to ') else ', '}{reason}"
+            for number, reason in sorted(reasons.items())]
+    listed = "; ".join(told[:_MAX_TOLD] + [f"and {len(told) - _MAX_TOLD} more"] * (len(told) > _MAX_TOLD))
     count = f"{len(reasons)} of {len(names)} shots can't be placed: " if len(names) > 2 else ""
     raise UserError(f"{count}{listed}; check that all show the same scene, or use one of these: {way_out}")
 

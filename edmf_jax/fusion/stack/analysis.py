@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from edmf_jax.fusion.pixels import to_unit
-from edmf_jax.fusion.stack import borders, exposure, leveling, sharpness, shots, tone, tone_estimate
+from edmf_jax.fusion.stack import borders, exposure, leveling, local_light, sharpness, shots, tone, tone_estimate
 from edmf_jax.fusion.stack.gain_field import GainField
 from edmf_jax.fusion.stack.sketches import Sketch
 from edmf_jax.registration import Registration, warp
@@ -21,6 +21,7 @@ from edmf_jax.registration.views import MASK_COVERED
 from edmf_jax.registration.warping import warp_plane
 
 _MAX_DARK_SHARE = 0.2  # a cell of which more is nearly black may belong to a black edge and is not measured
+_DARK_ALL_OVER = 0.98
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,8 +46,12 @@ class ShotAnalysis:
 
     @property
     def usable(self) -> np.ndarray:
-        """Valid and not nearly black, bool `[h, w]`."""
-        return self.valid & (self.dark < _MAX_DARK_SHARE)
+        """Valid, and not what a black edge might be, bool `[h, w]`.
+
+        An area that is dark all over, but not as black as an edge, is a dark thing in the scene.
+        """
+        dark_thing = (self.dark > _DARK_ALL_OVER) & (self.copy.max(-1) > borders.BLACK)
+        return self.valid & ((self.dark < _MAX_DARK_SHARE) | dark_thing)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +64,7 @@ class StackAnalysis:
       stops: exposure relative to the reference; +1 is twice the light.
       edge_regions: where the small copy has black edges, bool `[h, w]`; None: nowhere.
       fields: of gain in light, beside the curves; None: the curve is enough.
+      local_lights: what else differs from place to place; None: nothing.
       notes: what the user should know about how the shot was leveled, to follow its name and a colon; or None.
     """
 
@@ -67,6 +73,7 @@ class StackAnalysis:
     stops: tuple[float, ...]
     edge_regions: list[np.ndarray | None]
     fields: list[GainField | None]
+    local_lights: list[local_light.LocalLight | None]
     notes: list[str | None]
 
     def of(self, numbers: Sequence[int]) -> "StackAnalysis":
@@ -84,7 +91,8 @@ class StackAnalysis:
           curves: of the shots that it is fused with; clipping counts where one of them shows more.
           frame: shape of the reference's frame, `(H, W, …)`.
         """
-        return leveling.level(self.curves[number], self.fields[number], curves, target, frame)
+        return leveling.level(self.curves[number], self.fields[number], curves, target, frame,
+                              self.local_lights[number])
 
     def target_curve(self, how: str) -> np.ndarray:
         """The tone curve of the result for `PhotoOptions.exposure`; see `exposure.target_curve`."""
@@ -130,18 +138,20 @@ def _place(one: Sketch, registration: Registration | None, shape: tuple[int, ...
 def _combine(analyses: list[ShotAnalysis]) -> StackAnalysis:
     reference = analyses[0]
 
-    def compare(shot: ShotAnalysis) -> tuple[tone_estimate.Difference, float]:
+    def compare(shot: ShotAnalysis) -> tuple[tone_estimate.Difference, float, local_light.LocalLight | None]:
         both = shot.usable & reference.usable
         found = tone_estimate.compare(reference.copy, shot.copy, both)
-        return found, tone.stops_between(found.curve, reference.copy, both)
+        leveled = _leveled_copy(shot, found, equal.curve)
+        return (found, tone.stops_between(found.curve, reference.copy, both),
+                local_light.find(reference.copy, leveled, both))
 
+    equal = tone_estimate.Difference(tone.reference_curve(reference.copy.shape[2]), None, None)
     with ThreadPoolExecutor(usable_cores()) as pool:
         compared = list(pool.map(compare, analyses[1:]))
-    equal = tone_estimate.Difference(tone.reference_curve(reference.copy.shape[2]), None, None)
-    differences = [equal, *(found for found, _ in compared)]
+    differences, stops, local_lights = map(list, zip((equal, 0.0, None), *compared))
     curves, fields, notes = map(list, zip(*differences))
-    stops = (0.0, *(stop for _, stop in compared))
-    return StackAnalysis(analyses, curves, stops, _edge_regions(analyses, differences), fields, notes)
+    return StackAnalysis(analyses, curves, tuple(stops), _edge_regions(analyses, differences), fields, local_lights,
+                         notes)
 
 
 def _edge_regions(analyses: list[ShotAnalysis], differences: list[tone_estimate.Difference]
@@ -160,6 +170,11 @@ def _edge_regions(analyses: list[ShotAnalysis], differences: list[tone_estimate.
 
 def _leveled_luma(shot: ShotAnalysis, found: tone_estimate.Difference, target: np.ndarray) -> np.ndarray:
     """Luma `[h, w]` of a shot's copy at the reference's exposure; 0 where it has no pixels."""
+    return sharpness.luma_of(_leveled_copy(shot, found, target)) * shot.valid
+
+
+def _leveled_copy(shot: ShotAnalysis, found: tone_estimate.Difference, target: np.ndarray) -> np.ndarray:
+    """A shot's copy at the reference's exposure, `[h, w, C]`."""
     whole = [slice(0, side) for side in shot.copy.shape[:2]]
     to_reference = leveling.level(found.curve, found.field, [found.curve], target, shot.copy.shape)
-    return sharpness.luma_of(to_reference.apply(shot.copy, *whole)) * shot.valid
+    return to_reference.apply(shot.copy, *whole)

@@ -24,6 +24,7 @@ from edmf_jax.fusion.stack.tiles import BlendTile, Part, over_tiles
 KEPT_BYTES = 0.4e9
 TIE_LOGIT = 3.0  # between the nearest and the farthest shot: of two equally sharp ones, one gets 20 times the weight
 _TRACE = np.float32(1e-6)
+_LEAST_TOTAL = np.float32(1e-30)  # far below the weight, times `_TRACE`, of a pixel that one shot alone has
 _WHOLE: Part = (slice(None), slice(None))
 _LEAST_CONFIDENCE = np.float32(1e-3)  # in a clipped channel, so that one that all shots clip has a mean, too
 Layers = Callable[[int, np.ndarray, np.ndarray | None, np.ndarray], None]
@@ -99,7 +100,7 @@ def blend(visits: Visits, shape: tuple[int, int, int], count: int, dtype: np.dty
     """Blends all shots of a group.
 
     Args:
-      visits: its shots.
+      visits: its shots; with `chooser.ChosenVisits` a network chooses among them.
       shape: of the result, `(H, W, C)`.
       count: number of shots.
       dtype: of the result.
@@ -188,7 +189,7 @@ def _write_layers(visits: Visits, weights_of, shape: tuple[int, ...], layers: La
         def look(tile: BlendTile) -> None:
             part, seen = tile.kept, shot.part(tile.kept)  # noqa: B023
             picture[part], valid[part] = np.clip(seen.pixels, 0, 1), seen.weight > 0  # noqa: B023
-            weight[part] = weights(part) / np.maximum(total[part], np.float32(1e-12))  # noqa: B023
+            weight[part] = weights(part) / np.maximum(total[part], _LEAST_TOTAL)  # noqa: B023
 
         over_tiles(look, shape, 0)
         layers(number, picture, valid, weight)
@@ -227,10 +228,10 @@ class _Sums:
 
     def finish(self, part: Part, blended: Blended, place: Part) -> None:
         """Writes the mean of rows and columns `part` to `place` of a result."""
-        total = np.maximum(self.total[part], np.float32(1e-12))
+        total = np.maximum(self.total[part], _LEAST_TOTAL)
         pixels = self._sum[part] * _for_channels(1 / total, self._sum.shape[2])
         if self._shown_sum is not None:
-            shown = self._shown_sum[part] / np.maximum(self._shown_total[part], np.float32(1e-12))
+            shown = self._shown_sum[part] / np.maximum(self._shown_total[part], _LEAST_TOTAL)
             pixels = np.maximum(pixels, shown)
         covered = self._some[part]
         blended.image[place] = from_unit(pixels, blended.image.dtype) * covered[..., None]

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 DARK = 12 / 255  # "nearly black": JPEG ringing in a black edge reaches this value
+BLACK = 5 / 255  # the mean luma of a black edge is no larger
 _BRIGHT, _BRIGHTER = 28 / 255, 3.0  # "clearly not black": at least this value, and so many times the dark shot's
 _CELL_SHARE = 0.2  # a cell of which this share is nearly black counts as dark
 _MIN_AREA_SHARE = 0.6  # of a connected dark area that another shot must show bright
@@ -63,7 +64,11 @@ def black_edges(dark: np.ndarray, luma: np.ndarray, others: np.ndarray, valid: n
     joined = np.isin(part, np.unique(part[missing & near_border]))
     sizes, joined_sizes = (np.bincount(dark_area[mask], minlength=dark_area.max() + 1) for mask in (cells, joined))
     enough = np.maximum(_MIN_AREA_SHARE * sizes, _MIN_SIDE_SHARE * max(dark.shape))
-    found = joined & (joined_sizes >= enough)[dark_area]
+    # A thing that is dark by itself is not quite as black as an edge.
+    whole = cells & (dark >= _FULLY_DARK_SHARE)
+    counts = np.bincount(dark_area[whole], minlength=len(sizes))
+    brightness = np.bincount(dark_area[whole], luma[whole], len(sizes)) / np.maximum(counts, 1)
+    found = joined & ((joined_sizes >= enough) & (brightness <= BLACK))[dark_area]
     return cv2.dilate(found.astype(np.uint8), np.ones((5, 5))) > 0
 
 

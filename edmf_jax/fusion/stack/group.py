@@ -13,11 +13,11 @@ from edmf_jax.errors import UserError
 from edmf_jax.fusion.stack import alignment, blend, borders, evidence, shots
 from edmf_jax.fusion.stack.aligned import AlignedShot
 from edmf_jax.fusion.stack.analysis import StackAnalysis
-from edmf_jax.fusion.stack.options import PhotoOptions, PhotoResult
+from edmf_jax.fusion.stack.options import Chooser, PhotoOptions, PhotoResult
 from edmf_jax.weights.store import Weights
 
 # Rough seconds for each megapixel of a shot or of the result, for the progress only.
-GATHERING_SECONDS, NETWORK_SECONDS, BLEND_SECONDS = 0.25, 3.0, 0.1
+GATHERING_SECONDS, NETWORK_SECONDS, BLEND_SECONDS, CHOOSER_SECONDS = 0.25, 3.0, 0.1, 0.8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,14 +50,14 @@ class Group:
                            self.analysis.leveling(number, self.target, self.analysis.curves, self.frame))
 
 
-def fuse_group(group: Group, weights: Weights | None, options: PhotoOptions, report, *,
+def fuse_group(group: Group, weights: Weights | Chooser | None, options: PhotoOptions, report, *,
                layers: blend.Layers | None = None, weights_override: blend.WeightsOverride | None = None,
                ranks: np.ndarray | None = None) -> PhotoResult:
     """The second pass and the fusion.
 
     Args:
       group: the shots.
-      weights: of the network; only used with `pixels="network"`.
+      weights: see `pipeline.fuse_photos`.
       options: see there.
       report: called with a few words and the seconds that what begins will take.
       layers, weights_override: see `blend`; only used with `pixels="shots"`.
@@ -71,12 +71,8 @@ def fuse_group(group: Group, weights: Weights | None, options: PhotoOptions, rep
         found = fuse_by_network(group, weights, [number for number in order if number], report)
     else:
         worth = None if options.tie is None else ranks if options.tie == "far" else 1 - ranks
-        megapixels = group.frame[0] * group.frame[1] / 1e6
-        seconds = (BLEND_SECONDS + GATHERING_SECONDS * len(order)) * megapixels / (2 * len(order))
-        noises = evidence.plausible_noise([one.noise for one in analyses])
-        found = blend.blend(blend.Visits(group.aligned, noises, order), group.frame, len(order), group.dtype,
-                            report=lambda what: report(what, seconds), ranks=worth, layers=layers,
-                            weights_override=weights_override)
+        found = _blend(group, weights if isinstance(weights, Chooser) else None, order, report, ranks=worth,
+                       layers=layers, weights_override=weights_override)
     frame = _crop(found.common, group.names[0]) if options.crop else (0, 0, *group.frame[:2])
     top, left, height, width = frame
     part = slice(top, top + height), slice(left, left + width)
@@ -85,6 +81,21 @@ def fuse_group(group: Group, weights: Weights | None, options: PhotoOptions, rep
     confidence = None if found.confidence is None else found.confidence[part]
     return PhotoResult(found.image[part], found.sources[part], tuple(one.registration for one in analyses),
                        group.analysis.stops, frame, covered, confidence=confidence, alone=alone)
+
+
+def _blend(group: Group, chooser: Chooser | None, order: list[int], report, **more) -> blend.Blended:
+    """`blend.blend` of a group, chosen by the network if there is one; `more` are its further arguments."""
+    megapixels, count = group.frame[0] * group.frame[1] / 1e6, len(order)
+    seconds = (BLEND_SECONDS + GATHERING_SECONDS * count) * megapixels / (2 * count)
+    noises = evidence.plausible_noise([one.noise for one in group.analysis.shot_analyses])
+    visits = blend.Visits(group.aligned, noises, order)
+    if chooser is not None:
+        from edmf_jax.fusion.stack.chooser import ChosenVisits  # it imports JAX
+
+        choosing = CHOOSER_SECONDS * megapixels
+        visits = ChosenVisits(visits, (chooser.engine, chooser.params), group.frame,
+                              lambda what: report(what, choosing))
+    return blend.blend(visits, group.frame, count, group.dtype, report=lambda what: report(what, seconds), **more)
 
 
 def _crop(common: np.ndarray, name: str) -> tuple[int, int, int, int]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
@@ -49,11 +50,31 @@ class PhotoOptions:
     tie: str | None = None
 
     def check(self) -> None:
-        """Raises UserError if an option is not one of its choices."""
+        """Raises UserError if an option is not one of its choices, or excludes another."""
         for name, choices in _CHOICES.items():
             if getattr(self, name) not in choices:
                 known = ", ".join(filter(None, choices))
                 raise UserError(f"{name}={getattr(self, name)!r} is unknown; use one of {known}")
+        if self.tie is not None and self.pixels == "network":
+            raise UserError(f"tie={self.tie!r} (--{self.tie}-first): a network knows no near and far; leave it out, or "
+                            "leave out --pixels network")
+
+
+@dataclasses.dataclass(frozen=True)
+class Chooser:
+    """The network that chooses among the shots, ready to run (`chooser`); made by `chooser_engine.load`.
+
+    Attributes:
+      name: the shipped name or the file that the parameters come from.
+      params: of `core.chooser`.
+      engine: what computes it, a `chooser_engine.Engine`.
+      runtime: what that is, for people: "ONNX Runtime 1.22.0 on the CPU".
+    """
+
+    name: str
+    params: Mapping[str, Mapping[str, np.ndarray]]
+    engine: Any
+    runtime: str
 
 
 @dataclasses.dataclass(frozen=True)

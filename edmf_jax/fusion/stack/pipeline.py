@@ -33,8 +33,15 @@ from edmf_jax.fusion.stack import alignment, shots
 from edmf_jax.fusion.stack.alignment import Alignment, Known
 from edmf_jax.fusion.stack.analysis import analyze_stack
 from edmf_jax.fusion.stack.focus_order import focus_ranks
-from edmf_jax.fusion.stack.group import BLEND_SECONDS, GATHERING_SECONDS, NETWORK_SECONDS, Group, fuse_group
-from edmf_jax.fusion.stack.options import PhotoOptions, PhotoResult
+from edmf_jax.fusion.stack.group import (
+    BLEND_SECONDS,
+    CHOOSER_SECONDS,
+    GATHERING_SECONDS,
+    NETWORK_SECONDS,
+    Group,
+    fuse_group,
+)
+from edmf_jax.fusion.stack.options import Chooser, PhotoOptions, PhotoResult
 from edmf_jax.fusion.stack.sensor import Peaks
 from edmf_jax.fusion.stack.sensor_repair import replace
 from edmf_jax.fusion.stack.sketches import Sketch, sketch_all
@@ -46,7 +53,7 @@ _MOST_ALONE = 0.02  # of the frame: a share that one shot alone may show without
 
 
 def fuse_photos(given: Sequence[shots.Shot], names: Sequence[str] | None = None, *,
-                weights: Weights | None = None, options: PhotoOptions = PhotoOptions(),  # noqa: B008 (frozen)
+                weights: Weights | Chooser | None = None, options: PhotoOptions = PhotoOptions(),  # noqa: B008
                 known: Known | None = None, progress: Callable[[str, float], None] | None = None,
                 left_out: Callable[[str, str], None] = alignment.ignore,
                 warn: Callable[[str], None] = lambda line: None,
@@ -61,7 +68,8 @@ def fuse_photos(given: Sequence[shots.Shot], names: Sequence[str] | None = None,
         up to three times each).  Or `shots.Masked`, with the pixels that a shot has.  uint16 that uses 10, 12 or 14
         bits only (`shots.find_white`) gives a result of the same range.
       names: what messages call the shots; `shots[0]`, … where None.
-      weights: of the network; only used with `pixels="network"`.
+      weights: with `pixels="network"` the network's; with "shots" a `Chooser` chooses among the shots, and other
+        weights are not used.
       options: see `PhotoOptions`.
       known: how the shots lie, from an earlier run, as a function of their shapes; they are not registered then.
       progress: called with a few words and the share of the work that is done, in [0, 1].
@@ -86,7 +94,8 @@ def fuse_photos(given: Sequence[shots.Shot], names: Sequence[str] | None = None,
 
 
 def fuse_parts(given: Sequence[shots.Shot], parts: Callable[[Sequence[int]], Sequence[Sequence[int]]],
-               names: Sequence[str] | None = None, *, part_count: int = 1, weights: Weights | None = None,
+               names: Sequence[str] | None = None, *, part_count: int = 1,
+               weights: Weights | Chooser | None = None,
                options: PhotoOptions = PhotoOptions(),  # noqa: B008 (frozen)
                known: Known | None = None, progress: Callable[[str, float], None] | None = None,
                left_out: Callable[[str, str], None] = alignment.ignore,
@@ -107,13 +116,15 @@ def fuse_parts(given: Sequence[shots.Shot], parts: Callable[[Sequence[int]], Seq
       The result of each group; its shots are `PhotoResult.used`.
     """
     options.check()
-    if options.pixels == "network" and weights is None:
-        raise UserError('weights=None, but pixels="network" needs a network\'s; give some, or leave out pixels')
+    if options.pixels == "network" and not isinstance(weights, Weights):
+        raise UserError(f'weights={weights and weights.name!r}, but pixels="network" needs those of a network that '
+                        "fuses luma; give some, or leave out pixels")
     names = shots.checked_names(given, names)
     as_given = shots.as_masked(given[0])
     white = shots.find_white(given, as_given)
     first = shots.read_masked(as_given, names[0], white)
-    report = _Progress(progress, _estimated_seconds(first.image.shape, len(given) - 1, options, part_count))
+    report = _Progress(progress, _estimated_seconds(first.image.shape, len(given) - 1, options, part_count,
+                                                    isinstance(weights, Chooser)))
     kept: dict[int, shots.Masked] = {0: first}
     keep = kept.__setitem__ if len(given) == 2 else lambda number, shot: None  # a single other shot is not read twice
     peaks = Peaks()
@@ -146,6 +157,10 @@ def fuse_parts(given: Sequence[shots.Shot], parts: Callable[[Sequence[int]], Seq
     dtype, is_gray = as_given.image.dtype, as_given.image.ndim == 2
     del as_given
 
+    if white is not None and hooks.get("layers"):  # of 10 bits in 16, layers have the range of the result, too
+        write = hooks["layers"]
+        hooks["layers"] = lambda number, picture, *rest: write(number, picture * np.float32(white / 65535), *rest)
+
     def read(number: int) -> shots.Masked:
         shot = kept.pop(number) if number in kept else shots.read_masked(given[number], names[number], white)
         return shots.Masked(replace(shot.image, hot), shot.mask)
@@ -174,11 +189,14 @@ def _hooks_of(part: Sequence[int], hooks: Mapping[str, Callable | None], used: S
     return found if ranks is None else {**found, "ranks": ranks[[used.index(number) for number in part]]}
 
 
-def _estimated_seconds(shape: tuple[int, ...], others: int, options: PhotoOptions, part_count: int) -> float:
+def _estimated_seconds(shape: tuple[int, ...], others: int, options: PhotoOptions, part_count: int,
+                       chooses: bool) -> float:
     megapixels = shape[0] * shape[1] / 1e6
     per_megapixel = part_count * (NETWORK_SECONDS if options.pixels == "network" else BLEND_SECONDS)
     if others > 1:
         per_megapixel += others * GATHERING_SECONDS
+    if chooses:
+        per_megapixel += (others + 1) * CHOOSER_SECONDS
     registering = 0 if options.align == "none" else (others + 1) * _REGISTERING_SECONDS
     return others * _LOOKING_SECONDS + registering + megapixels * per_megapixel
 

@@ -5,7 +5,7 @@ result each one would stand once per shot, as a trail.  They are found from peak
 are kept of every shot while it is sketched, and judged once it is known how the shots lie (`Peaks.hot_pixels`):
 
 - **it repeats**: the same place peaks in two thirds of the shots, and in two at least.  Of these places only a
-  fiftieth may be there by chance, which is measured by shifting the shots' peaks against each other;
+  fiftieth may be there by chance, which follows from how many peaks each shot has around there;
 - **and the scene is not why**: the scene moved there between those shots, and the dot did not move along.  Where
   nothing moves, three shots and more are needed, and it peaks in all of them, in those in which its surroundings are
   sharp and in those in which they are defocused.  A star or a glint does neither.
@@ -34,7 +34,7 @@ _RING[[0, -1]] = _RING[:, [0, -1]] = 1
 _STRIP_PX = 128
 _MIN_SHARE = 2 / 3  # of the shots must peak
 _MAX_BY_CHANCE = 0.02  # of the places found
-_CHANCE_SHIFTS = ((5, 3), (-3, 7), (-7, -5), (3, -7), (9, 0), (0, 9))  # px, times the number of the shot
+_CELL_PX = 64  # a square over which peaks are taken to be equally likely: texture has them, sky has not
 _MIN_MOTION_PX = 1.5  # a dot of 2×2 px that moves by 1 px peaks in the same place again
 _MAX_EXPLAINED = 0.5  # share of the dots that may reappear where the scene's motion brings them
 _COPY_WINDOW = 9  # of the small copies: the surroundings that are sharp in one shot and not in another
@@ -141,11 +141,7 @@ def repeated(sets: Sequence[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
     places, counts = places[counts >= least], counts[counts >= least]
     if not len(places):
         return places
-    by_chance = np.zeros(len(sets) + 1)
-    for down, right in _CHANCE_SHIFTS:
-        shifted = [_moved(peaks, k * down, k * right, shape) for k, peaks in enumerate(sets)]
-        by_chance += np.bincount(np.unique(np.concatenate(shifted), return_counts=True)[1],
-                                 minlength=len(by_chance)) / len(_CHANCE_SHIFTS)
+    by_chance = expected_by_chance(sets, shape)
     for count in range(least, len(sets) + 1):
         enough = counts >= count
         if by_chance[count:].sum() <= _MAX_BY_CHANCE * enough.sum():
@@ -153,9 +149,25 @@ def repeated(sets: Sequence[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
     return places[:0]
 
 
-def _moved(peaks: np.ndarray, down: int, right: int, shape: tuple[int, ...]) -> np.ndarray:
-    y, x = np.divmod(peaks, shape[1])
-    return (y + down) % shape[0] * shape[1] + (x + right) % shape[1]
+def expected_by_chance(sets: Sequence[np.ndarray], shape: tuple[int, ...]) -> np.ndarray:
+    """How many pixels would peak in 0, 1, … of the shots if their peaks were independent: `[len(sets) + 1]`.
+
+    Within squares of 64 px each shot's peaks are taken to be spread evenly.
+
+    Args:
+      sets: the peaks of each shot, flat indices.
+      shape: of the shots.
+    """
+    rows, columns = (np.bincount(np.arange(side) // _CELL_PX) for side in shape[:2])
+    pixels = np.outer(rows, columns).ravel()
+    expected = np.zeros((len(sets) + 1, len(pixels)))  # as a share of the pixels of each square
+    expected[0] = 1
+    for peaks in sets:
+        y, x = np.divmod(peaks, shape[1])
+        share = np.bincount(y // _CELL_PX * len(columns) + x // _CELL_PX, minlength=len(pixels)) / pixels
+        expected[1:] = expected[1:] * (1 - share) + expected[:-1] * share
+        expected[0] *= 1 - share
+    return expected @ pixels
 
 
 def moved_without_the_scene(places: np.ndarray, sets: Sequence[np.ndarray], maps: Sequence[np.ndarray],

@@ -124,3 +124,10 @@ def test_shots_that_are_registered_already_are_not_doubted(sketched):
 def test_an_unknown_choice_is_named(good):
     with pytest.raises(UserError, match="on_bad_shot='ignore' is unknown; use one of auto, skip, stop"):
         fuse_photos(good, options=PhotoOptions(on_bad_shot="ignore"))
+
+
+def test_the_message_names_a_few_of_many_shots():
+    rng = np.random.default_rng(0)
+    small = [sketch(Masked(rng.integers(0, 255, (20, 20, 3), np.uint8), None), with_view=True) for _ in range(12)]
+    with pytest.raises(UserError, match=r"11 of 12 shots .*: 1\.png: .*; 8\.png: .*; and 3 more; check that all"):
+        align_sketches(small, [f"{i}.png" for i in range(12)], PhotoOptions())

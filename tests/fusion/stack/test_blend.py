@@ -8,6 +8,7 @@ import edmf_jax
 from edmf_jax.cli import fuse, main
 from edmf_jax.errors import UserError
 from edmf_jax.fusion.stack import PhotoOptions, fuse_photos, network, tiles, tone, tone_estimate
+from edmf_jax.fusion.stack.shots import Masked
 from edmf_jax.io.images import write_image
 from tests.helpers.networks import WEIGHTS
 from tests.helpers.scenes import defocused, exposed, framed_with_black, hand_held, noisy_jpeg, scene, shots
@@ -47,6 +48,18 @@ def test_where_one_shot_is_sharp_its_exact_pixels_are_taken(monkeypatch):
     assert (result.image[:, :84] == a[:, :84]).mean() > 0.99
     assert (result.image[:, 116:] == b[:, 116:]).mean() > 0.99
     assert (result.sources[:, :90] == 0).mean() > 0.98 and (result.sources[:, 110:] == 1).mean() > 0.98
+
+
+def test_a_pixel_of_one_shot_alone_is_its_own_however_little_it_weighs():
+    """A mask that is white for a shot without pixels leaves the other one a millionth of its weight."""
+    rng = np.random.default_rng(0)
+    images = np.uint8(rng.integers(100, 130, (2, 96, 128, 3)))
+    mask = np.ones((96, 128), bool)
+    mask[:, :40] = False
+    given = [Masked(images[0], None), Masked(images[1], mask)]
+    of = lambda number, rows, columns: np.full((96, 128), number, np.float32)[rows, columns]
+    result = fuse_photos(given, options=ALIGNED, weights_override=of)
+    assert np.abs(result.image[:, :38].astype(int) - images[0][:, :38]).max() <= 1
 
 
 def test_a_shot_that_is_sharp_everywhere_is_the_result():

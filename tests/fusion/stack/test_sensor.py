@@ -114,6 +114,25 @@ def test_stars_on_a_tripod_stay_and_a_hot_pixel_over_defocused_detail_goes():
     assert len(hot_pixels(images)) == 0
 
 
+def test_places_repeat_by_chance_as_often_as_expected():
+    rng, shape = np.random.default_rng(0), (100, 140)
+    shares = rng.uniform(0.02, 0.1, (3, 2, 3)).repeat(64, 1).repeat(64, 2)[:, :100, :140]
+    counts = sum(np.bincount(np.sum(rng.random(shares.shape) < shares, 0).ravel(), minlength=4) for _ in range(300))
+    sets = [np.flatnonzero(rng.random(shape) < share) for share in shares]
+    np.testing.assert_allclose(sensor.expected_by_chance(sets, shape)[1:], counts[1:] / 300, rtol=0.15)
+
+
+def test_one_place_that_repeats_in_texture_is_chance_and_in_a_sky_is_not():
+    """Two shots with 60 peaks each in a square of texture, one of them in common."""
+    shape, rng = (128, 256), np.random.default_rng(1)
+    free = rng.permutation(64 * 64)[:119]
+    y, x = np.divmod(free, 64)
+    texture = y * 256 + x
+    sets = [np.sort(texture[:60]), np.sort(texture[59:])]
+    assert len(sensor.repeated(sets, shape)) == 0
+    assert sensor.repeated([texture[:1], texture[:1]], shape).tolist() == [texture[0]]
+
+
 def test_shots_of_different_sizes_are_skipped(moving):
     images = [with_dots(image, PLACES) for image in moving.images]
     images[1] = images[1][:-1]
