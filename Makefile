@@ -32,9 +32,10 @@ $(VENV)/browser: $(VENV)/installed
 	       > /dev/null 2>&1 || echo "no Chromium here: the tests of the report's page will be skipped"
 	touch $@
 
+# Without LLVM's optimizer, which would take half of the time; test-slow runs with it, as users do.
 test: $(VENV)/browser
 	$(BIN)/ruff check .
-	$(PYTEST) -m "not slow"
+	XLA_FLAGS="--xla_backend_optimization_level=0 $(XLA_FLAGS)" $(PYTEST) -m "not slow"
 
 # Compiling for TPUs and GPUs that are not here needs libtpu and JAX's CUDA plugin; beside the environment, because with
 # them JAX would look for such devices.

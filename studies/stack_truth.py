@@ -2,8 +2,8 @@
 
     python -m studies.stack_truth FOLDER ALIGNMENT.json
 
-FOLDER is what `studies.stack_scenes` wrote; ALIGNMENT.json is what `edmf align --save-alignment` writes, or has the form
-that all programs' alignments are brought to:
+FOLDER is what `studies.stack_scenes` wrote.  ALIGNMENT.json is what `edmf align --save-alignment` writes, or has the
+form that all programs' alignments are brought to:
 
     {"reference": NAME, "shots": [{"name": …, "matrix": 3×3, reference px → shot px, "flow": None or {…}}, …],
      "left_out": [{"name": …, "reason": …}, …]}

@@ -1,6 +1,5 @@
 """The examples, run as a reader would run them."""
 
-import os
 import re
 import subprocess
 import sys
@@ -8,12 +7,13 @@ import sys
 import cv2
 import pytest
 
+from tests.helpers.environment import one_device
 from tests.helpers.files import ROOT
 
 
 def run(folder, *words):
     result = subprocess.run([sys.executable, str(ROOT / "examples" / "fuse_shots.py"), *words], cwd=folder, text=True,
-                            capture_output=True, timeout=600, env={**os.environ, "XLA_FLAGS": ""})
+                            capture_output=True, timeout=600, env=one_device())
     assert result.returncode == 0, result.stderr
     return result.stdout
 

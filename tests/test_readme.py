@@ -1,6 +1,5 @@
 """Runs the README's commands from top to bottom in one folder, as a reader would, and its Python."""
 
-import os
 import re
 import shlex
 import shutil
@@ -15,6 +14,7 @@ import pytest
 from edmf_jax.core.model import init_params, make_model
 from edmf_jax.data.tfds_reader import open_dataset
 from edmf_jax.weights.store import save_weights
+from tests.helpers.environment import one_device
 from tests.helpers.files import ROOT, SHARED
 
 # What is added to commands that would take too long: the same commands on the tiny synthetic pairs.
@@ -95,7 +95,7 @@ def test_every_command_runs(folder, data_dir):
                 continue
             shutil.copy(SHARED / "mufusion" / "multi-focus.model", folder / words[2])
         result = subprocess.run([sys.executable, "-m", "edmf_jax.cli.main", *words[1:]], cwd=folder, text=True,
-                                capture_output=True, timeout=600, env={**os.environ, "XLA_FLAGS": ""})
+                                capture_output=True, timeout=600, env=one_device())
         assert result.returncode == 0, f"{line}\n{result.stderr}"
         ran.append(words[1])
     assert set(ran) >= {"fuse", "train", "export", "metrics", "evaluate", "report"}

@@ -20,6 +20,8 @@ _ENOUGH_MATCHES = 80  # consistent ones; with fewer, contrast planes are searche
 # Blurs of the contrast planes, tried in this order: content that is far out of focus in one shot looks the same in both
 # once both are soft.
 _CONTRAST_BLURS_PX = (3.0, 6.0, 0.0)
+_THOROUGH = (("all_keypoints", _ENOUGH_MATCHES),)
+_QUICK = (("keypoints", _AMPLE_MATCHES), *_THOROUGH)
 _CELL_PX = 3.0  # matches in one cell of this size, in both shots, count as one inlier
 _GUIDED_RADIUS_PX = 6.0
 AGREEMENT_PX = 1.5
@@ -65,7 +67,18 @@ def register_views(reference: View, moving: View, *, model: str = "auto", method
         if view.doubts:
             return _in_place_if_so(dataclasses.replace(result, doubts=f"the {name} {view.doubts}"), reference, moving,
                                    config)
-    matrix, inliers, matches = _map_from_keypoints(reference, moving, model, method, config)
+    best, was_quick = _register_from(_QUICK, result, reference, moving, config)
+    if was_quick and not best.confident:  # a better start may lead to a map that can be trusted
+        again, _ = _register_from(_THOROUGH, result, reference, moving, config)
+        best = max((again, best), key=lambda one: (one.confident, one.agreeing_tiles))
+    return _in_place_if_so(best, reference, moving, config)
+
+
+def _register_from(kinds: tuple[tuple[str, int], ...], result: Registration, reference: View, moving: View,
+                   config: RegistrationConfig) -> tuple[Registration, bool]:
+    """The map that starts from the first of `kinds` of keypoints with enough matches; whether that was a quick one."""
+    model, method = result.model, result.method
+    matrix, inliers, matches, was_quick = _map_from_keypoints(kinds, reference, moving, model, method, config)
     result = dataclasses.replace(result, matches=matches, inliers=len(inliers[0]))
     if len(inliers[0]):
         points, targets = (transforms.project(np.linalg.inv(view.match_scale), ends)
@@ -85,7 +98,7 @@ def register_views(reference: View, moving: View, *, model: str = "auto", method
         doubt = "no map fits the matching points" if not matches else (
             "the matching points fit no map between two shots of a scene")
         best = dataclasses.replace(result, doubts=doubt)
-    return _in_place_if_so(best, reference, moving, config)
+    return best, was_quick
 
 
 def _in_place_if_so(found: Registration, reference: View, moving: View, config: RegistrationConfig) -> Registration:
@@ -232,17 +245,21 @@ def _map_from_shift(reference: View, moving: View) -> np.ndarray:
     return to_second @ np.array([[1, 0, x * zoom], [0, 1, y * zoom], [0, 0, 1.0]])
 
 
-def _map_from_keypoints(reference: View, moving: View, model: str, method: str, config: RegistrationConfig
-                        ) -> tuple[np.ndarray | None, PointPairs, int]:
-    """The map between the copies before refinement, or None; the matches that agree with it; the number of matches."""
+def _map_from_keypoints(kinds: tuple[tuple[str, int], ...], reference: View, moving: View, model: str, method: str,
+                        config: RegistrationConfig) -> tuple[np.ndarray | None, PointPairs, int, bool]:
+    """The map between the copies before refinement, or None; the matches that agree with it; the number of matches.
+
+    And whether the larger keypoints were enough for it.
+    """
     small = reference.match_plane, moving.match_plane
     model = "homography" if model == "auto" else model
     if method == "ecc":
-        return opencv_baselines.ecc(*small, model), NO_POINTS, 0
+        return opencv_baselines.ecc(*small, model), NO_POINTS, 0, False
     if method != "pso-sift":
-        return opencv_baselines.sift(*small, model, max_keypoints=config.max_keypoints, magsac=method == "sift+magsac")
+        return *opencv_baselines.sift(*small, model, max_keypoints=config.max_keypoints,
+                                      magsac=method == "sift+magsac"), False
     side = max(small[0].shape)
-    for name, enough in (("keypoints", _AMPLE_MATCHES), ("all_keypoints", _ENOUGH_MATCHES)):
+    for name, enough in kinds:
         first, second = getattr(reference, name), getattr(moving, name)
         pairs = features.match(first, second)
         consistent = features.filter_consistent(first, second, pairs, side)
@@ -256,9 +273,9 @@ def _map_from_keypoints(reference: View, moving: View, model: str, method: str, 
         first, second = features.concatenate(first, more[0]), features.concatenate(second, more[1])
         consistent = features.filter_consistent(first, second, pairs, side)
     if len(consistent) < len(transforms.CONTROL_POINTS[model]):
-        return None, NO_POINTS, len(pairs)
+        return None, NO_POINTS, len(pairs), name == "keypoints"
     matrix, inliers = _map_from_matches(first, second, consistent, small[0].shape, model, config)
-    return matrix, inliers, len(pairs)
+    return matrix, inliers, len(pairs), name == "keypoints"
 
 
 def _map_from_matches(first: Keypoints, second: Keypoints, pairs: np.ndarray, shape: tuple[int, int],

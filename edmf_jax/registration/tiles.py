@@ -24,6 +24,7 @@ _RICHEST = "homography"  # contains every map to start from
 _CONVERGED_PX = 0.05
 _CONVERGED_SHARE = 0.2  # of the deviation: a smaller step gains nothing
 _SETTLED_PX = 2.0
+_SMALL_STEP_PX = 0.3
 _FIT_STEPS = 6  # of Gauss–Newton in each round; the rounds converge together
 _EQUALLY_WELL = 1.02
 _BENDING_PX = 0.15  # a map whose tiles are off by less in the median is left as it is
@@ -89,7 +90,7 @@ def refine(reference: BlurCache, moving: BlurCache, matrix: np.ndarray, model: s
       verify: False: if the rounds are used up, the tiles are not measured once more; for a start that is nearly right.
     """
     start, first_found, found, step = matrix, None, None, np.inf
-    chosen, deviation = "similarity" if model == "auto" else model, 0.0
+    chosen, deviation, converged = "similarity" if model == "auto" else model, 0.0, False
     for number in range(rounds + 1):
         # Once the map is right to about a pixel, tiles keep the blur that they chose.
         settled = found.grid_blurs if found is not None and number > 1 and step < _SETTLED_PX else None
@@ -98,7 +99,7 @@ def refine(reference: BlurCache, moving: BlurCache, matrix: np.ndarray, model: s
         used = found.peaks >= _MIN_CORRELATION
         if used.sum() < _MIN_TILES:
             return Refinement(start, _RICHEST if model == "auto" else model, float("inf"), tuple(blurs), first_found)
-        if number == rounds:
+        if number == rounds or converged:
             break
         chosen_blurs = [blur for blur in blurs if (found.blurs[used] == blur).mean() > _RARE_BLUR]
         is_rough = number == 0 and tuple(blurs) == COARSE_BLURS
@@ -112,9 +113,9 @@ def refine(reference: BlurCache, moving: BlurCache, matrix: np.ndarray, model: s
         best = _choose_model(fits)
         step, before = float(transforms.corner_errors(best.matrix, matrix, reference.luma.shape).max()), matrix
         matrix, chosen, deviation = best.matrix, best.model, best.deviation_px
-        # After so small a step the tiles' shifts are known without measuring them again.
-        is_last = number == rounds - 1 and not verify
-        if is_last or (step < max(_CONVERGED_PX, _CONVERGED_SHARE * deviation) and not is_rough):
+        converged = step < max(_CONVERGED_PX, _CONVERGED_SHARE * deviation) and not is_rough
+        # After a small step the tiles' shifts are known without measuring them again.
+        if (converged and step < _SMALL_STEP_PX) or (number == rounds - 1 and not verify):
             found = found.under(before, matrix)
             break
     if _median_length(found) > 1.1 * _median_length(first_found) + _CONVERGED_PX:

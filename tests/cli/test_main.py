@@ -13,6 +13,7 @@ import pytest
 
 from edmf_jax.core.model import init_params, make_model
 from edmf_jax.weights.store import save_weights
+from tests.helpers.environment import one_device
 from tests.helpers.files import ROOT, SHARED
 from tests.helpers.golden import GOLDEN
 
@@ -21,8 +22,7 @@ EDMF = [sys.executable, "-m", "edmf_jax.cli.main"]
 
 def run(*arguments, cwd=None, **environment):
     command = [*EDMF, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=600,
-                          env={**os.environ, "XLA_FLAGS": "", **environment})
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=600, env=one_device(**environment))
 
 
 def refused(result, *words):
@@ -122,7 +122,17 @@ def test_import_mufusion_then_fuse(tmp_path):
     assert np.abs(fused.astype(int) - expected).max() <= 1
 
 
-def test_bad_input_to_fuse(shots, weights, tmp_path):
+def test_bad_input_to_fuse(shots, weights, tmp_path, capfd):
+    from edmf_jax.cli.main import main
+
+    def here(*arguments):
+        """As `run`, in this process, which has loaded the libraries."""
+        try:
+            code = main(list(map(str, arguments)))
+        except SystemExit as exit:
+            code = exit.code
+        return subprocess.CompletedProcess(arguments, code, *capfd.readouterr())
+
     a, b = shots
     out = tmp_path / "out.png"
     small, other = tmp_path / "small.png", tmp_path / "other.png"
@@ -130,18 +140,18 @@ def test_bad_input_to_fuse(shots, weights, tmp_path):
     cv2.imwrite(str(other), np.zeros((41, 38, 3), np.uint8))
     torn = tmp_path / "torn.jpg"
     torn.write_bytes(cv2.imencode(".jpg", np.full((60, 60, 3), 99, np.uint8))[1].tobytes()[:400])
-    assert refused(run("fuse", a, other, "-o", out, "--weights", weights, "--preset", "paper"), "41", "38")
-    assert refused(run("fuse", a, other, "-o", out, "--weights", weights), "other.png", "black")
+    assert refused(here("fuse", a, other, "-o", out, "--weights", weights, "--preset", "paper"), "41", "38")
+    assert refused(here("fuse", a, other, "-o", out, "--weights", weights), "other.png", "black")
     # Two independent noise pictures cannot be registered.
     assert refused(run("fuse", a, b, "-o", out, "--weights", weights), "cannot be registered", "--align none")
-    assert refused(run("fuse", a, torn, "-o", out, "--weights", weights), "torn.jpg")
-    assert refused(run("fuse", small, small, "-o", out, "--weights", weights, "--preset", "paper"), "16")
-    assert refused(run("fuse", a, tmp_path / "none.png", "-o", out, "--weights", weights), "none.png")
-    assert refused(run("fuse", a, b, "-o", out, "--weights", "no-such-name"), "edmf export", "edmf import-mufusion")
-    assert refused(run("fuse", a, b, "-o", out, "--preset", "other"), "other", "photo", "paper")
-    assert refused(run("fuse", a, "-o", out, "--weights", weights))
-    assert refused(run("fuse", a, b, "-o", tmp_path / "no" / "out.png", "--weights", weights), "no")
-    assert refused(run("fuse", a, b, "-o", tmp_path / "out.xyz", "--weights", weights), "xyz")
+    assert refused(here("fuse", a, torn, "-o", out, "--weights", weights), "torn.jpg")
+    assert refused(here("fuse", small, small, "-o", out, "--weights", weights, "--preset", "paper"), "16")
+    assert refused(here("fuse", a, tmp_path / "none.png", "-o", out, "--weights", weights), "none.png")
+    assert refused(here("fuse", a, b, "-o", out, "--weights", "no-such-name"), "edmf export", "edmf import-mufusion")
+    assert refused(here("fuse", a, b, "-o", out, "--preset", "other"), "other", "photo", "paper")
+    assert refused(here("fuse", a, "-o", out, "--weights", weights))
+    assert refused(here("fuse", a, b, "-o", tmp_path / "no" / "out.png", "--weights", weights), "no")
+    assert refused(here("fuse", a, b, "-o", tmp_path / "out.xyz", "--weights", weights), "xyz")
     assert refused(run("nonsense"), "nonsense")
     assert not out.exists()
 

@@ -84,6 +84,13 @@ def test_all_slabs_lie_in_one_frame_at_one_exposure(folder, known, tmp_path, tru
     assert len(lines) == 1 and "slab-02.tif: 1." in lines[0] and "is in no shot and is transparent" in lines[0]
 
 
+def test_no_crop_is_advised_for_slabs_which_are_not_cropped(folder, known, tmp_path):
+    """9 of 280 columns of the first slab are in one of its shots only."""
+    paths, lines = [folder / f"{number}.png" for number in (1, 4, 2, 3)], []
+    list(fuse_slabs(paths, tmp_path, 2, 0, use_alignment=known, log=lines.append))
+    assert not [line for line in lines if "--crop" in line]
+
+
 def test_a_slab_of_all_shots_is_their_fusion(folder, known, tmp_path):
     (slab,) = fuse_slabs([folder], tmp_path, 4, 1, reference=2, use_alignment=known, suffix=".tif")
     assert slab.path.read_bytes() == (folder.parent / "all.tif").read_bytes()

@@ -2,9 +2,11 @@
 
 Pure functions of arrays; files are the caller's.  In reading order: `options` (what is asked for and returned),
 `pipeline` (how it all fits together), `shots` (reading and checking), `sketches`, `alignment` and `analysis` (the first
-pass), `sensor` and `sensor_repair` (hot pixels), `focus_order` (near and far), `group` (the second pass), `tone` and
-`exposure` (curves between exposures), `borders` (missing pixels), `sharpness` and `composite` (any number of shots in
-one), `blend` or `network` with `response` (the result's pixels), `tiles`.
+pass); `tone`, `tone_samples`, `tone_model`, `gain_field`, `local_light` and `tone_estimate` (how a shot's tone
+differs), `exposure` and `leveling` (one exposure for all); `sensor` and `sensor_repair` (hot pixels), `focus_order`
+(near and far); `group` (the second pass), `aligned` (a shot in the frame), `borders` and `holes` (missing pixels);
+`evidence`, `choice` and `blend` (the shots' pixels), `chooser` and `chooser_engine` (a network corrects the choice); or
+`sharpness`, `composite`, `network` and `response` (the network's pixels); `tiles`.
 """
 
 from edmf_jax.fusion.stack.alignment import align_photos

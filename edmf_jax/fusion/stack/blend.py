@@ -21,7 +21,8 @@ from edmf_jax.fusion.stack.choice import Choice
 from edmf_jax.fusion.stack.evidence import Evidence, measure
 from edmf_jax.fusion.stack.tiles import BlendTile, Part, over_tiles
 
-KEPT_BYTES = 0.4e9
+KEPT_BYTES = 0.4e9  # with the running sums, if there are any
+SUM_BYTES = 48  # a pixel, with what is written
 TIE_LOGIT = 3.0  # between the nearest and the farthest shot: of two equally sharp ones, one gets 20 times the weight
 _TRACE = np.float32(1e-6)
 _LEAST_TOTAL = np.float32(1e-30)  # far below the weight, times `_TRACE`, of a pixel that one shot alone has
@@ -67,7 +68,7 @@ class Visits:
         """
         self._read, self._noises, self._order = read, noises, order
         self._kept: dict[int, tuple[AlignedShot, Evidence]] = {}
-        self._free = KEPT_BYTES
+        self._free: float | None = None  # bytes; known with the first shot
 
     @property
     def count(self) -> int:
@@ -87,8 +88,12 @@ class Visits:
                 continue
             shot = self._read(number)
             evidence = measure(shot, self._noises[number])
-            if shot.nbytes + evidence.nbytes <= self._free:
-                self._free -= shot.nbytes + evidence.nbytes
+            size = shot.nbytes + evidence.nbytes
+            if self._free is None:  # if not all fit, sums of the whole picture take memory, too
+                sums = 0 if size * self.count <= KEPT_BYTES else SUM_BYTES * shot.image[..., 0].size
+                self._free = KEPT_BYTES - sums
+            if size <= self._free:
+                self._free -= size
                 self._kept[number] = shot, evidence
             yield number, shot, evidence
             del shot, evidence
@@ -204,7 +209,7 @@ class _Sums:
         self._sum, self.total = np.zeros(shape, np.float32), np.zeros(shape[:2], np.float32)
         self._shown_sum = np.zeros(shape, np.float32) if clips else None  # with clipped channels weighted down
         self._shown_total = np.zeros(shape, np.float32) if clips else None
-        self._best, self._sources = np.full(shape[:2], -1, np.float32), np.zeros(shape[:2], _number_type(count))
+        self._best, self._sources = np.full(shape[:2], -1, np.float16), np.zeros(shape[:2], _number_type(count))
         self._common = np.ones(shape[:2], bool)
         self._some, self._several = np.zeros(shape[:2], bool), np.zeros(shape[:2], bool)
 
@@ -217,9 +222,9 @@ class _Sums:
         self._common[part] &= own
         self._several[part] |= own & self._some[part]
         self._some[part] |= own
-        better = weight > self._best[part]
+        better = weight > self._best[part].astype(np.float32)
         self._sources[part][better] = number
-        np.maximum(self._best[part], weight, out=self._best[part])
+        self._best[part] = np.where(better, weight, self._best[part])
         if self._shown_sum is not None:
             shown = seen.channel_weight / np.maximum(seen.weight, np.float32(1e-9))[..., None]
             shown = np.maximum(shown, _LEAST_CONFIDENCE) * weights
@@ -237,7 +242,7 @@ class _Sums:
         blended.image[place] = from_unit(pixels, blended.image.dtype) * covered[..., None]
         blended.sources[place], blended.covered[place] = self._sources[part], covered
         blended.common[place] = self._common[part]
-        excess = self._best[part] / total * self._count - 1
+        excess = self._best[part].astype(np.float32) / total * self._count - 1
         # Where shots are missing, the others were not chosen.
         blended.confidence[place] = np.clip(excess / max(self._count - 1, 1), 0, 1) * self._common[part]
         blended.several[place] = self._several[part]

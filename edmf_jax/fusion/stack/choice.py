@@ -26,7 +26,7 @@ _CERTAINTY_POWER = 4
 _LEAST_CERTAINTY = 1e-4  # of any pixel, so that a picture without detail has a mean, too
 _CELL_PX = 4  # coarser means are kept for the picture as a whole, finer ones are made tile by tile
 _REACH_PX = 8  # two cells: a pixel of the result depends on no finer mean further away
-_NEVER = np.float32(-1e9)
+_NEVER = np.float16(-60000)
 Logit = Callable[[Part], np.ndarray]
 
 
@@ -36,7 +36,7 @@ class Choice:
     def __init__(self, shape: tuple[int, ...]):
         """Of no shots, for pictures of `shape` (H, W, …)."""
         self._shape = shape[:2]
-        self._largest = np.full(self._shape, _NEVER, np.float32)
+        self._largest = np.full(self._shape, _NEVER, np.float16)  # rounded, which the sums below take as it is
         self._total = np.zeros(self._shape, np.float32)  # relative to exp(largest); after `settle` its logarithm
         self._cells: list[np.ndarray] = []
 
@@ -44,10 +44,10 @@ class Choice:
         """Adds a shot, given as a function of rows and columns; float sums depend on the order of the shots."""
         def look(tile: BlendTile) -> None:
             part = tile.kept
-            new, before = logit(part), self._largest[part]
-            largest = np.maximum(before, new)
+            new, before = logit(part), self._largest[part].astype(np.float32)
+            self._largest[part] = np.maximum(before, new)
+            largest = self._largest[part].astype(np.float32)
             self._total[part] = self._total[part] * np.exp(before - largest) + np.exp(new - largest)
-            self._largest[part] = largest
 
         over_tiles(look, self._shape, 0)
 
@@ -91,7 +91,7 @@ class Choice:
 
     def certainty(self, part: Part) -> np.ndarray:
         """How much a pixel's shares rest on the pixel itself, `[h, w]` in (0, 1], from the largest strength."""
-        strength2 = np.exp(self._largest[part] * np.float32(2 / POWER)) - np.float32(FLOOR**2)
+        strength2 = np.exp(self._largest[part].astype(np.float32) * np.float32(2 / POWER)) - np.float32(FLOOR**2)
         power = np.maximum(strength2, 0) ** (_CERTAINTY_POWER // 2)
         return np.maximum(power / (power + np.float32(_FULL_STRENGTH**_CERTAINTY_POWER)), np.float32(_LEAST_CERTAINTY))
 

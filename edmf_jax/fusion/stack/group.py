@@ -17,7 +17,7 @@ from edmf_jax.fusion.stack.options import Chooser, PhotoOptions, PhotoResult
 from edmf_jax.weights.store import Weights
 
 # Rough seconds for each megapixel of a shot or of the result, for the progress only.
-GATHERING_SECONDS, NETWORK_SECONDS, BLEND_SECONDS, CHOOSER_SECONDS = 0.25, 3.0, 0.1, 0.8
+GATHERING_SECONDS, NETWORK_SECONDS, BLEND_SECONDS, CHOOSER_SECONDS = 0.25, 3.0, 0.1, 1.2
 
 
 @dataclasses.dataclass(frozen=True)

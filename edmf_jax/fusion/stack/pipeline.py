@@ -172,7 +172,7 @@ def fuse_parts(given: Sequence[shots.Shot], parts: Callable[[Sequence[int]], Seq
         with out_of_memory_as(f"{group.names[0]}: {frame[1]}×{frame[0]} px take more memory than there is; close other "
                               "programs or fuse smaller pictures"):
             result = fuse_group(group, weights, options, report, **_hooks_of(part, hooks, found.used, ranks))
-        if result.alone > most_alone:
+        if result.alone > most_alone and len(part) == len(found.used):  # slabs are not cropped
             warn(f"{100 * result.alone:.0f} % of the frame, at its edges, are in one shot only; --crop cuts them off")
         image = result.image[..., 0] if is_gray else result.image
         image = image if white is None else shrink_back(image, white)
