@@ -28,6 +28,7 @@ ELSEWHERE = {
     "make demo": "tests/cli/test_main.py::test_the_demo",
     "make test": "",  # runs all of this
     "edmf data build": "tests/tfds_edmf/test_edmf.py::test_every_layout_reads_alike",
+    "edmf data pack": "tests/data/test_pack.py::test_the_command_packs_and_overwrites_nothing",
 }
 
 
