@@ -137,27 +137,27 @@ def _place(one: Sketch, registration: Registration | None, shape: tuple[int, ...
 
 def _combine(analyses: list[ShotAnalysis]) -> StackAnalysis:
     reference = analyses[0]
+    equal = tone_estimate.Difference(tone.reference_curve(reference.copy.shape[2]), None, None)
 
-    def compare(shot: ShotAnalysis) -> tuple[tone_estimate.Difference, float, local_light.LocalLight | None]:
+    def compare(shot: ShotAnalysis
+                ) -> tuple[tone_estimate.Difference, float, local_light.LocalLight | None, np.ndarray]:
         both = shot.usable & reference.usable
         found = tone_estimate.compare(reference.copy, shot.copy, both)
         leveled = _leveled_copy(shot, found, equal.curve)
         return (found, tone.stops_between(found.curve, reference.copy, both),
-                local_light.find(reference.copy, leveled, both))
+                local_light.find(reference.copy, leveled, both), sharpness.luma_of(leveled))
 
-    equal = tone_estimate.Difference(tone.reference_curve(reference.copy.shape[2]), None, None)
     with ThreadPoolExecutor(usable_cores()) as pool:
         compared = list(pool.map(compare, analyses[1:]))
-    differences, stops, local_lights = map(list, zip((equal, 0.0, None), *compared))
+    itself = equal, 0.0, None, sharpness.luma_of(_leveled_copy(reference, equal, equal.curve))
+    differences, stops, local_lights, lumas = map(list, zip(itself, *compared))
     curves, fields, notes = map(list, zip(*differences))
-    return StackAnalysis(analyses, curves, tuple(stops), _edge_regions(analyses, differences), fields, local_lights,
-                         notes)
+    return StackAnalysis(analyses, curves, tuple(stops), _edge_regions(analyses, lumas), fields, local_lights, notes)
 
 
-def _edge_regions(analyses: list[ShotAnalysis], differences: list[tone_estimate.Difference]
-                  ) -> list[np.ndarray | None]:
-    """Where each shot's copy has black edges, bool `[h, w]`; None: nowhere."""
-    lumas = np.stack([_leveled_luma(shot, found, differences[0].curve) for shot, found in zip(analyses, differences)])
+def _edge_regions(analyses: list[ShotAnalysis], lumas: list[np.ndarray]) -> list[np.ndarray | None]:
+    """Where each shot's copy has black edges, bool `[h, w]`; None: nowhere.  `lumas`: at the reference's exposure."""
+    lumas = np.stack([luma * shot.valid for shot, luma in zip(analyses, lumas)])
     # The brightest of the other shots: the largest of all, or the second largest where that is the shot's own.
     order = np.sort(lumas, axis=0)
     regions = []
@@ -166,11 +166,6 @@ def _edge_regions(analyses: list[ShotAnalysis], differences: list[tone_estimate.
         region = borders.black_edges(shot.dark, sharpness.luma_of(shot.copy), others, shot.valid)
         regions.append(region if region.any() else None)
     return regions
-
-
-def _leveled_luma(shot: ShotAnalysis, found: tone_estimate.Difference, target: np.ndarray) -> np.ndarray:
-    """Luma `[h, w]` of a shot's copy at the reference's exposure; 0 where it has no pixels."""
-    return sharpness.luma_of(_leveled_copy(shot, found, target)) * shot.valid
 
 
 def _leveled_copy(shot: ShotAnalysis, found: tone_estimate.Difference, target: np.ndarray) -> np.ndarray:

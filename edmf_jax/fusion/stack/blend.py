@@ -19,6 +19,7 @@ from edmf_jax.fusion.pixels import from_unit
 from edmf_jax.fusion.stack.aligned import AlignedShot, Tile
 from edmf_jax.fusion.stack.choice import Choice
 from edmf_jax.fusion.stack.evidence import Evidence, measure
+from edmf_jax.fusion.stack.shots import number_type
 from edmf_jax.fusion.stack.tiles import BlendTile, Part, over_tiles
 
 KEPT_BYTES = 0.4e9  # with the running sums, if there are any
@@ -99,7 +100,7 @@ class Visits:
             del shot, evidence
 
 
-def blend(visits: Visits, shape: tuple[int, int, int], count: int, dtype: np.dtype, *,
+def blend(visits: Visits, shape: tuple[int, int, int], dtype: np.dtype, *,
           report: Callable[[str], None], ranks: np.ndarray | None = None, layers: Layers | None = None,
           weights_override: WeightsOverride | None = None) -> Blended:
     """Blends all shots of a group.
@@ -107,7 +108,6 @@ def blend(visits: Visits, shape: tuple[int, int, int], count: int, dtype: np.dty
     Args:
       visits: its shots; with `chooser.ChosenVisits` a network chooses among them.
       shape: of the result, `(H, W, C)`.
-      count: number of shots.
       dtype: of the result.
       report: called with a few words before each visit of a shot.
       ranks: for each shot what it is worth if equally sharp, in [0, 1]; None: the same.
@@ -128,7 +128,7 @@ def blend(visits: Visits, shape: tuple[int, int, int], count: int, dtype: np.dty
         given = None if weights_override is None else weights_override(number, slice(0, shape[0]), slice(0, shape[1]))
         return _weights(choice, evidence, logit_of(number, evidence), given)
 
-    blended = Blended(np.empty(shape, dtype), np.empty(shape[:2], _number_type(count)),
+    blended = Blended(np.empty(shape, dtype), np.empty(shape[:2], number_type(visits.count)),
                       np.empty(shape[:2], np.float16), *(np.empty(shape[:2], bool) for _ in range(3)))
     if visits.all_kept:
         _finish_tiles(visits, weights_of, blended, clips, report)
@@ -209,7 +209,7 @@ class _Sums:
         self._sum, self.total = np.zeros(shape, np.float32), np.zeros(shape[:2], np.float32)
         self._shown_sum = np.zeros(shape, np.float32) if clips else None  # with clipped channels weighted down
         self._shown_total = np.zeros(shape, np.float32) if clips else None
-        self._best, self._sources = np.full(shape[:2], -1, np.float16), np.zeros(shape[:2], _number_type(count))
+        self._best, self._sources = np.full(shape[:2], -1, np.float16), np.zeros(shape[:2], number_type(count))
         self._common = np.ones(shape[:2], bool)
         self._some, self._several = np.zeros(shape[:2], bool), np.zeros(shape[:2], bool)
 
@@ -250,7 +250,3 @@ class _Sums:
 
 def _for_channels(plane: np.ndarray, channels: int) -> np.ndarray:
     return plane[..., None] if channels == 1 else cv2.merge([plane] * channels)
-
-
-def _number_type(count: int) -> type:
-    return np.uint8 if count <= 256 else np.uint16

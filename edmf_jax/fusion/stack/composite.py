@@ -7,11 +7,10 @@ import numpy as np
 
 from edmf_jax.fusion.stack import borders, sharpness
 from edmf_jax.fusion.stack.aligned import Tile
+from edmf_jax.fusion.stack.shots import number_type
 
 POWER = 16  # of spatial frequency: twice as sharp counts 65,536 times; equally flat shots are averaged
 _NO_WEIGHT = np.float32(-1e4)  # the logarithm that stands for a weight of 0
-FILL_REACH_PX = max(borders.REACH_PX, sharpness.COLOR_REACH_PX)
-"""A pixel can change what `fill_missing` returns up to this far away."""
 
 
 class Composite:
@@ -26,14 +25,13 @@ class Composite:
         256 shots.
     """
 
-    def __init__(self, shape: tuple[int, ...], count: int, power: float = POWER):
+    def __init__(self, shape: tuple[int, ...], count: int):
         """An empty composite of `shape` (height, width, channels) for `count` shots."""
-        self._power = power
         self._sum = np.zeros(shape, np.float32)
         self._total = np.zeros(shape[:2], np.float32)
         self._largest = np.full(shape[:2], 2 * _NO_WEIGHT, np.float32)
         self._weight = np.zeros(shape[:2], np.uint8)
-        self.sources = np.zeros(shape[:2], np.uint8 if count <= 256 else np.uint16)
+        self.sources = np.zeros(shape[:2], number_type(count))
 
     def add(self, part: tuple[slice, slice], pixels: np.ndarray, weight: np.ndarray, sharp: np.ndarray, number: int):
         """Adds a tile of shot `number` at rows and columns `part`.
@@ -45,7 +43,7 @@ class Composite:
           sharp: sharpness `[h, w]`, positive.
           number: the shot's.
         """
-        weight_log = log_weight(sharp, weight, self._power)
+        weight_log = _log_weight(sharp, weight)
         before = self._largest[part]
         largest = np.maximum(before, weight_log)
         kept, added = np.exp(before - largest), np.exp(weight_log - largest)
@@ -63,9 +61,9 @@ class Composite:
         return Tile(pixels, weight, np.broadcast_to(weight[..., None], pixels.shape))
 
 
-def log_weight(sharp: np.ndarray, weight: np.ndarray, power: float) -> np.ndarray:
-    """log(weight · sharp^power), float32 `[h, w]`; where `weight` is 0, finite but far below all others."""
-    return power * np.log(sharp) + np.where(weight > 0, np.log(np.maximum(weight, np.float32(1e-9))), _NO_WEIGHT)
+def _log_weight(sharp: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """log(weight · sharp^`POWER`), float32 `[h, w]`; where `weight` is 0, finite but far below all others."""
+    return POWER * np.log(sharp) + np.where(weight > 0, np.log(np.maximum(weight, np.float32(1e-9))), _NO_WEIGHT)
 
 
 def fill_missing(first: Tile, second: Tile) -> np.ndarray:

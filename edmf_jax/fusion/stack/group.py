@@ -95,7 +95,7 @@ def _blend(group: Group, chooser: Chooser | None, order: list[int], report, **mo
         choosing = CHOOSER_SECONDS * megapixels
         visits = ChosenVisits(visits, (chooser.engine, chooser.params), group.frame,
                               lambda what: report(what, choosing))
-    return blend.blend(visits, group.frame, count, group.dtype, report=lambda what: report(what, seconds), **more)
+    return blend.blend(visits, group.frame, group.dtype, report=lambda what: report(what, seconds), **more)
 
 
 def _crop(common: np.ndarray, name: str) -> tuple[int, int, int, int]:

@@ -12,8 +12,9 @@ import dataclasses
 import cv2
 import numpy as np
 
-from edmf_jax.core.color import linear_to_srgb, luma, srgb_to_linear
+from edmf_jax.core.color import linear_to_srgb, srgb_to_linear
 from edmf_jax.fusion.stack.holes import fill_plane
+from edmf_jax.fusion.stack.sharpness import luma_of
 
 TOLERANCE = 6 / 255  # encoded
 LARGEST_STOPS = 3.0
@@ -66,7 +67,7 @@ def find(reference: np.ndarray, leveled: np.ndarray, usable: np.ndarray) -> Loca
     factor = min(1.0, np.sqrt(_MAP_PX / usable.size))
     size = tuple(max(8, round(side * factor)) for side in usable.shape[::-1])
     own = (cv2.resize(usable.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.999).astype(np.float32)
-    lights = [srgb_to_linear(cv2.resize(_gray(x), size, interpolation=cv2.INTER_AREA)).astype(np.float32)
+    lights = [srgb_to_linear(cv2.resize(luma_of(x), size, interpolation=cv2.INTER_AREA)).astype(np.float32)
               for x in (reference, leveled)]
     diagonal = float(np.hypot(*size))
     means, plain = _plain_places(lights, own, _SIGMA * diagonal)
@@ -83,11 +84,6 @@ def find(reference: np.ndarray, leveled: np.ndarray, usable: np.ndarray) -> Loca
     known = (plain & (differs | (np.abs(difference) <= TOLERANCE))).astype(np.float32)
     slope, offset = _guided(np.sqrt(lights[1]), stops, known, _WINDOW * diagonal)
     return LocalLight(slope, offset, float(stops[known > 0].min()), float(stops[known > 0].max()))
-
-
-def _gray(picture: np.ndarray) -> np.ndarray:
-    plane = picture[..., 0] if picture.shape[2] == 1 else luma(picture)
-    return np.clip(plane, 0, 1, dtype=np.float32)
 
 
 def _plain_places(lights: list[np.ndarray], own: np.ndarray, sigma_px: float) -> tuple[list[np.ndarray], np.ndarray]:

@@ -21,11 +21,6 @@ _SHARE_SMOOTH_PX = 11
 _SHARE_POWER = 4
 COLOR_REACH_PX = REACH_PX + _SHARE_SMOOTH_PX // 2
 """A pixel can change the `chroma_share` of pixels up to this far away."""
-_NOISE_SIGMA_PX, _NOISE_PX = 0.8, 7  # Gaussian blur before the Laplacian, which amplifies noise; σ and window
-_NEAR_PX, _FAR_PX = 7, 19  # box windows, each applied twice: about Gaussians of σ = 2.8 and 7.7 px
-_FAR_WEIGHT = 0.1
-FOCUS_REACH_PX = _NOISE_PX // 2 + 1 + 2 * (_FAR_PX // 2)
-"""A pixel can change the `focus_measure` of pixels up to this far away."""
 
 
 def luma_of(image: np.ndarray) -> np.ndarray:
@@ -38,25 +33,6 @@ def local_spatial_frequency(plane: np.ndarray) -> np.ndarray:
     """`core.focus.local_spatial_frequency` of one plane over 19×19 px, plus `FLOOR`."""
     mean = cv2.blur(squared_differences(plane, np), (WINDOW_PX, WINDOW_PX), borderType=cv2.BORDER_REFLECT_101)
     return np.sqrt(np.maximum(mean, 0)) + np.float32(FLOOR)
-
-
-def focus_measure(plane: np.ndarray) -> np.ndarray:
-    """The amount of fine detail around each pixel of a plane, `[h, w]`, which `blend` weights shots by.
-
-    Root of the mean squared Laplacian of the slightly blurred plane, plus `FLOOR`.  The mean is the sum of one over a
-    near window and a tenth of one over a far window.  The far one is for defocused lamps: their rim is sharp too, and
-    only a wide window contains the lamp itself, which is much sharper in another shot.
-    """
-    smooth = cv2.GaussianBlur(plane, (_NOISE_PX, _NOISE_PX), _NOISE_SIGMA_PX, borderType=cv2.BORDER_REFLECT_101)
-    energy = np.square(cv2.Laplacian(smooth, cv2.CV_32F, borderType=cv2.BORDER_REFLECT_101))
-    near, far = (_box_blur_twice(energy, window) for window in (_NEAR_PX, _FAR_PX))
-    return np.sqrt(np.maximum(near + np.float32(_FAR_WEIGHT) * far, 0)) + np.float32(FLOOR)
-
-
-def _box_blur_twice(plane: np.ndarray, window: int) -> np.ndarray:
-    for _ in range(2):
-        plane = cv2.blur(plane, (window, window), borderType=cv2.BORDER_REFLECT_101)
-    return plane
 
 
 def chroma_share(sharp: np.ndarray, other_sharp: np.ndarray) -> np.ndarray:

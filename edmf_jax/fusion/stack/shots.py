@@ -139,6 +139,11 @@ def digest(image: np.ndarray, mask: np.ndarray | None = None) -> bytes:
     return content.digest()
 
 
+def number_type(count: int) -> type:
+    """The smallest dtype that holds the numbers of `count` shots."""
+    return np.uint8 if count <= 256 else np.uint16
+
+
 def squeeze_gray(image: np.ndarray) -> np.ndarray:
     """`[H, W, 1]` as `[H, W]`, which is what OpenCV and `registration` take; color stays as it is."""
     return image[..., 0] if image.shape[2] == 1 else image
