@@ -5,8 +5,9 @@ Pure functions of arrays; files are the caller's.  In reading order: `options` (
 pass); `tone`, `tone_samples`, `tone_model`, `gain_field`, `local_light` and `tone_estimate` (how a shot's tone
 differs), `exposure` and `leveling` (one exposure for all); `sensor` and `sensor_repair` (hot pixels), `focus_order`
 (near and far); `group` (the second pass), `aligned` (a shot in the frame), `borders` and `holes` (missing pixels);
-`evidence`, `choice` and `blend` (the shots' pixels), `chooser` and `chooser_engine` (a network corrects the choice); or
-`sharpness`, `composite`, `network` and `response` (the network's pixels); `tiles`.
+`evidence`, `choice`, `reblur` (edges of depth), `spill` and `blend` (the shots' pixels), `chooser` and
+`chooser_engine` (a network corrects the choice); or `sharpness`, `composite`, `network` and `response` (the network's
+pixels); `tiles`.
 """
 
 from edmf_jax.fusion.stack.alignment import align_photos

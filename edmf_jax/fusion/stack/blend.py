@@ -1,8 +1,11 @@
 """The result's pixels from the shots themselves (`pixels="shots"`): their mean, weighted by the choice (`choice`).
 
-Every shot is visited twice, in the order of the digests, for its evidence and for its pixels.  As many as fit into
-`KEPT_BYTES` are kept between the visits; the others are read and warped again.  If all fit, the second visit goes tile
-by tile; otherwise 24 bytes a pixel of running sums are kept besides the shot at hand, or 48 with clipped colors.
+Every shot is visited in the order of the digests, for its evidence.  As many as fit into `KEPT_BYTES` stay in memory,
+and the others wait in temporary files (`spill`).  Then weights are refined at edges of depth (`reblur`), and the result
+is made, tile by tile.
+
+Where there is no room for such files, shots are read and warped again, one after the other; then weights are as the
+evidence has them, and 24 bytes a pixel of running sums are kept besides the shot at hand, or 48 with clipped colors.
 
 **Clipping** counts channel by channel: a channel that is clipped in one shot is taken from the shots that show it.  But
 a clipped value is a lower bound of the scene: no channel becomes darker than in the mean that ignores clipping, or the
@@ -19,7 +22,9 @@ from edmf_jax.fusion.pixels import from_unit
 from edmf_jax.fusion.stack.aligned import AlignedShot, Tile
 from edmf_jax.fusion.stack.choice import Choice
 from edmf_jax.fusion.stack.evidence import Evidence, measure
+from edmf_jax.fusion.stack.reblur import Reblur, Source
 from edmf_jax.fusion.stack.shots import number_type
+from edmf_jax.fusion.stack.spill import DiskArray, roomy_folder
 from edmf_jax.fusion.stack.tiles import BlendTile, Part, over_tiles
 
 KEPT_BYTES = 0.4e9  # with the running sums, if there are any
@@ -27,6 +32,7 @@ SUM_BYTES = 48  # a pixel, with what is written
 TIE_LOGIT = 3.0  # between the nearest and the farthest shot: of two equally sharp ones, one gets 20 times the weight
 _TRACE = np.float32(1e-6)
 _LEAST_TOTAL = np.float32(1e-30)  # far below the weight, times `_TRACE`, of a pixel that one shot alone has
+_LAYER_UNIT = 65535  # of weights that wait for their shot's layer
 _WHOLE: Part = (slice(None), slice(None))
 _LEAST_CONFIDENCE = np.float32(1e-3)  # in a clipped channel, so that one that all shots clip has a mean, too
 Layers = Callable[[int, np.ndarray, np.ndarray | None, np.ndarray], None]
@@ -57,7 +63,7 @@ class Blended:
 
 
 class Visits:
-    """Goes through the shots of a group, and keeps those that fit into memory for the next time."""
+    """Goes through the shots of a group, and keeps them for the next time: in memory, or on disk if there is room."""
 
     def __init__(self, read: Callable[[int], AlignedShot], noises: list[float], order: list[int]):
         """Shots by their numbers.
@@ -69,7 +75,8 @@ class Visits:
         """
         self._read, self._noises, self._order = read, noises, order
         self._kept: dict[int, tuple[AlignedShot, Evidence]] = {}
-        self._free: float | None = None  # bytes; known with the first shot
+        self._free: float | None = None  # bytes; known with the first shot, as the next
+        self._folder: str | None = None
 
     @property
     def count(self) -> int:
@@ -90,14 +97,32 @@ class Visits:
             shot = self._read(number)
             evidence = measure(shot, self._noises[number])
             size = shot.nbytes + evidence.nbytes
-            if self._free is None:  # if not all fit, sums of the whole picture take memory, too
-                sums = 0 if size * self.count <= KEPT_BYTES else SUM_BYTES * shot.image[..., 0].size
-                self._free = KEPT_BYTES - sums
+            if self._free is None:
+                self._plan(size, shot.image[..., 0].size)
             if size <= self._free:
                 self._free -= size
                 self._kept[number] = shot, evidence
+            elif self._folder is not None:
+                self._keep_on_disk(number, shot, evidence)
             yield number, shot, evidence
             del shot, evidence
+
+    def _plan(self, size: int, pixels: int) -> None:
+        """What to keep where, from the bytes and the pixels of a shot."""
+        self._free = KEPT_BYTES
+        if size * self.count > KEPT_BYTES:
+            self._folder = roomy_folder(size * self.count - KEPT_BYTES)
+            if self._folder is None:  # sums of the whole picture take memory, too
+                self._free -= SUM_BYTES * pixels
+
+    def _keep_on_disk(self, number: int, shot: AlignedShot, evidence: Evidence) -> None:
+        try:
+            stored = lambda array: None if array is None else DiskArray(array, self._folder)
+            self._kept[number] = (
+                dataclasses.replace(shot, image=stored(shot.image), valid=stored(shot.valid)),
+                dataclasses.replace(evidence, fine=stored(evidence.fine), weight=stored(evidence.weight)))
+        except OSError:  # no room after all: the shots that are not kept are read again
+            self._folder = None
 
 
 def blend(visits: Visits, shape: tuple[int, int, int], dtype: np.dtype, *,
@@ -124,80 +149,110 @@ def blend(visits: Visits, shape: tuple[int, int, int], dtype: np.dtype, *,
         choice.add(logit_of(number, evidence))
         clips |= bool(shot.leveling.clipping_loss.any())
     choice.settle()
-    def weights_of(number: int, evidence: Evidence) -> Callable[[Part], np.ndarray]:
-        given = None if weights_override is None else weights_override(number, slice(0, shape[0]), slice(0, shape[1]))
-        return _weights(choice, evidence, logit_of(number, evidence), given)
-
+    masks = lambda number: weights_override and weights_override(number, slice(0, shape[0]), slice(0, shape[1]))
+    weights_of = lambda number, evidence: _weights(choice, evidence, logit_of(number, evidence))
     blended = Blended(np.empty(shape, dtype), np.empty(shape[:2], number_type(visits.count)),
                       np.empty(shape[:2], np.float16), *(np.empty(shape[:2], bool) for _ in range(3)))
     if visits.all_kept:
-        _finish_tiles(visits, weights_of, blended, clips, report)
+        _finish_tiles(visits, weights_of, masks, blended, clips, report, layers)
     else:
-        _finish_shots(visits, weights_of, blended, clips, report)
-    if layers is not None:
-        _write_layers(visits, weights_of, shape, layers, report)
+        _finish_shots(visits, weights_of, masks, blended, clips, report, layers)
     return blended
 
 
-def _finish_tiles(visits: Visits, weights_of, blended: Blended, clips: bool, report: Callable[[str], None]) -> None:
-    """Tile after tile, where all shots are in memory: no sums of the whole picture."""
+def _finish_tiles(visits: Visits, weights_of, masks, blended: Blended, clips: bool, report: Callable[[str], None],
+                  layers: Layers | None) -> None:
+    """Tile after tile, where all shots are at hand: no sums of the whole picture, and refined weights."""
     report("fusing")
-    given = [(number, shot, weights_of(number, evidence)) for number, shot, evidence in visits]
+    given = [(number, shot, evidence, weights_of(number, evidence), masks(number))
+             for number, shot, evidence in visits]
+    kept = None if layers is None else np.empty((len(given), *blended.image.shape[:2]), np.uint16)
 
-    def look(tile: BlendTile) -> None:
-        sums = _Sums(blended.image[tile.kept].shape, len(given), clips)
-        for number, shot, weights in given:
-            sums.add(_WHOLE, number, shot.part(tile.kept), weights(tile.kept))
-        sums.finish(_WHOLE, blended, tile.kept)
+    def fuse(part: Part, weights: list[np.ndarray]) -> None:
+        sums = _Sums(blended.image[part].shape, len(given), clips)
+        weights = [_overridden(weight, evidence, mask, part)
+                   for weight, (_, _, evidence, _, mask) in zip(weights, given)]
+        for index, (weight, (_, shot, *_)) in enumerate(zip(weights, given)):
+            sums.add(_WHOLE, index, shot.part(part), weight)
+        sums.finish(_WHOLE, blended, part)
+        if kept is not None:
+            total = np.maximum(sums.total, _LEAST_TOTAL)
+            for plane, weight in zip(kept, weights):
+                plane[part] = np.rint(weight / total * np.float32(_LAYER_UNIT))
 
-    over_tiles(look, blended.image.shape, 0)
+    def refine(tile: BlendTile) -> None:
+        for part in reblur.parts(tile.kept):
+            fuse(part, reblur.weights(part))
+
+    over_tiles(lambda tile: fuse(tile.kept, [weights(tile.kept) for _, _, _, weights, _ in given]),
+               blended.image.shape, 0)
+    reblur = Reblur([Source(shot, weights) for _, shot, _, weights, _ in given], blended.image.shape)
+    while reblur.learn(blended.image, blended.sources):
+        over_tiles(refine, blended.image.shape, 0)
+    numbers = np.array([number for number, *_ in given], blended.sources.dtype)
+    over_tiles(lambda tile: blended.sources.__setitem__(tile.kept, numbers[blended.sources[tile.kept]]),
+               blended.image.shape, 0)
+    for index, (number, shot, *_) in enumerate(given if layers else ()):
+        report("writing layers")
+        _write_layer(number, shot, kept[index] / np.float32(_LAYER_UNIT), layers)
 
 
-def _finish_shots(visits: Visits, weights_of, blended: Blended, clips: bool, report: Callable[[str], None]) -> None:
+def _finish_shots(visits: Visits, weights_of, masks, blended: Blended, clips: bool, report: Callable[[str], None],
+                  layers: Layers | None) -> None:
     """Shot after shot: one at a time is in memory."""
     sums = _Sums(blended.image.shape, visits.count, clips)
+
+    def all_of(number: int, evidence: Evidence) -> Callable[[Part], np.ndarray]:
+        weights, mask = weights_of(number, evidence), masks(number)
+        return lambda part: _overridden(weights(part), evidence, mask, part)
+
     for number, shot, evidence in visits:
         report("fusing")
-        weights = weights_of(number, evidence)
+        weights = all_of(number, evidence)
         over_tiles(lambda tile: sums.add(tile.kept, number, shot.part(tile.kept), weights(tile.kept)),  # noqa: B023
                    blended.image.shape, 0)
     over_tiles(lambda tile: sums.finish(tile.kept, blended, tile.kept), blended.image.shape, 0)
+    for number, shot, evidence in visits if layers else ():
+        report("writing layers")
+        weight, weights = np.empty(blended.image.shape[:2], np.float32), all_of(number, evidence)
+
+        def look(tile: BlendTile) -> None:
+            total = np.maximum(sums.total[tile.kept], _LEAST_TOTAL)
+            weight[tile.kept] = weights(tile.kept) / total  # noqa: B023
+
+        over_tiles(look, weight.shape, 0)
+        _write_layer(number, shot, weight, layers)
 
 
-def _weights(choice: Choice, evidence: Evidence, logit: Callable[[Part], np.ndarray], given: np.ndarray | None
-             ) -> Callable[[Part], np.ndarray]:
+def _weights(choice: Choice, evidence: Evidence, logit: Callable[[Part], np.ndarray]) -> Callable[[Part], np.ndarray]:
     """The weights of a shot, 0 where it has nothing; not divided by their sum over shots."""
     chosen = choice.weights(logit)
 
     def of(part: Part) -> np.ndarray:
         own = evidence.blend_weight(part)
-        found = np.maximum(chosen(part), 0) * own * evidence.ramp_weight(part, choice.certainty(part))
-        if given is None:
-            return found
-        # A trace of the automatic weights, for pixels that the masks give to shots that have nothing there.
-        return np.where(np.isnan(given[part]), found, given[part] * (own > 0) + _TRACE * found)
+        return np.maximum(chosen(part), 0) * own * evidence.ramp_weight(part, choice.certainty(part))
 
     return of
 
 
-def _write_layers(visits: Visits, weights_of, shape: tuple[int, ...], layers: Layers, report: Callable[[str], None]
-                  ) -> None:
-    total = np.zeros(shape[:2], np.float32)
-    for number, _, evidence in visits:
-        weights = weights_of(number, evidence)
-        over_tiles(lambda tile: np.add(total[tile.kept], weights(tile.kept), out=total[tile.kept]), shape, 0)  # noqa: B023
-    for number, shot, evidence in visits:
-        report("writing layers")
-        picture, weight = np.empty(shape, np.float32), np.empty(shape[:2], np.float32)
-        valid, weights = np.empty(shape[:2], bool), weights_of(number, evidence)
+def _overridden(weights: np.ndarray, evidence: Evidence, mask: np.ndarray | None, part: Part) -> np.ndarray:
+    """`weights` of rows and columns `part` where `mask` of the whole picture is NaN or None, elsewhere the mask's."""
+    if mask is None:
+        return weights
+    # A trace of the automatic weights, for pixels that the masks give to shots that have nothing there.
+    return np.where(np.isnan(mask[part]), weights,
+                    mask[part] * (evidence.blend_weight(part) > 0) + _TRACE * weights)
 
-        def look(tile: BlendTile) -> None:
-            part, seen = tile.kept, shot.part(tile.kept)  # noqa: B023
-            picture[part], valid[part] = np.clip(seen.pixels, 0, 1), seen.weight > 0  # noqa: B023
-            weight[part] = weights(part) / np.maximum(total[part], _LEAST_TOTAL)  # noqa: B023
 
-        over_tiles(look, shape, 0)
-        layers(number, picture, valid, weight)
+def _write_layer(number: int, shot: AlignedShot, weight: np.ndarray, layers: Layers) -> None:
+    picture, valid = np.empty(shot.image.shape, np.float32), np.empty(weight.shape, bool)
+
+    def look(tile: BlendTile) -> None:
+        seen = shot.part(tile.kept)
+        picture[tile.kept], valid[tile.kept] = np.clip(seen.pixels, 0, 1), seen.weight > 0
+
+    over_tiles(look, picture.shape, 0)
+    layers(number, picture, valid, weight)
 
 
 class _Sums:
