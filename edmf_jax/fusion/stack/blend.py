@@ -117,7 +117,7 @@ class Visits:
 
     def _keep_on_disk(self, number: int, shot: AlignedShot, evidence: Evidence) -> None:
         try:
-            stored = lambda array: None if array is None else DiskArray(array, self._folder)
+            stored = lambda array: None if array is None else DiskArray.of(array, self._folder)
             self._kept[number] = (
                 dataclasses.replace(shot, image=stored(shot.image), valid=stored(shot.valid)),
                 dataclasses.replace(evidence, fine=stored(evidence.fine), weight=stored(evidence.weight)))
@@ -166,7 +166,7 @@ def _finish_tiles(visits: Visits, weights_of, masks, blended: Blended, clips: bo
     report("fusing")
     given = [(number, shot, evidence, weights_of(number, evidence), masks(number))
              for number, shot, evidence in visits]
-    kept = None if layers is None else np.empty((len(given), *blended.image.shape[:2]), np.uint16)
+    kept = None if layers is None else _planes(len(given), blended.image.shape[:2])
 
     def fuse(part: Part, weights: list[np.ndarray]) -> None:
         sums = _Sums(blended.image[part].shape, len(given), clips)
@@ -177,8 +177,8 @@ def _finish_tiles(visits: Visits, weights_of, masks, blended: Blended, clips: bo
         sums.finish(_WHOLE, blended, part)
         if kept is not None:
             total = np.maximum(sums.total, _LEAST_TOTAL)
-            for plane, weight in zip(kept, weights):
-                plane[part] = np.rint(weight / total * np.float32(_LAYER_UNIT))
+            for index, weight in enumerate(weights):
+                kept[(index, *part)] = np.rint(weight / total * np.float32(_LAYER_UNIT))
 
     def refine(tile: BlendTile) -> None:
         for part in reblur.parts(tile.kept):
@@ -195,6 +195,13 @@ def _finish_tiles(visits: Visits, weights_of, masks, blended: Blended, clips: bo
     for index, (number, shot, *_) in enumerate(given if layers else ()):
         report("writing layers")
         _write_layer(number, shot, kept[index] / np.float32(_LAYER_UNIT), layers)
+
+
+def _planes(count: int, shape: tuple[int, int]) -> np.ndarray | DiskArray:
+    """Room for `count` planes of 16 bits, on disk if they are many and it has the room."""
+    planes, size = (count, *shape), 2 * count * shape[0] * shape[1]
+    folder = roomy_folder(size) if size > KEPT_BYTES else None
+    return np.empty(planes, np.uint16) if folder is None else DiskArray(planes, np.uint16, folder)
 
 
 def _finish_shots(visits: Visits, weights_of, masks, blended: Blended, clips: bool, report: Callable[[str], None],

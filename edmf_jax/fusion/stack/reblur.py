@@ -135,7 +135,7 @@ class Reblur:
 
     def _model(self, best: np.ndarray) -> None:
         """How much each shot is blurred, and how well that explains it."""
-        costs = np.zeros((len(self._sources), len(BLURS_PX), *self._band.shape), np.float16)
+        found: list[list[tuple[Part, np.ndarray]]] = [[] for _ in self._sources]  # most shots are in few places
         differences = np.zeros(self._band.shape, np.float32)
 
         def look(part: Part) -> None:
@@ -151,8 +151,7 @@ class Reblur:
                 seen, own = _luma(source, part)
                 others = (own & (best[part] != number)).astype(np.float32)
                 differences[there] += some * _cell_squares(seen - picture[kept], others)
-                for index, one in enumerate(blurred):
-                    costs[(number, index, *there)] = _COST_UNIT * some * _cell_squares(seen - one, others)
+                found[number].append((there, np.stack([some * _cell_squares(seen - one, others) for one in blurred])))
 
         def look_closely(tile: BlendTile) -> None:
             for part in _boxes(self._needed, tile.kept, self._shape):
@@ -160,11 +159,15 @@ class Reblur:
 
         over_tiles(look_closely, self._shape, 0)
         unexplained = np.zeros(self._band.shape, np.float32)
-        for number, stored in enumerate(costs):
-            own = stored.astype(np.float32) / _COST_UNIT
-            around = np.stack([cv2.GaussianBlur(cost, (0, 0), _BLUR_CELLS) for cost in own])
+        for number, places in enumerate(found):
+            if not places:
+                continue
+            costs = np.zeros((len(BLURS_PX), *self._band.shape), np.float32)
+            for there, some in places:
+                costs[(slice(None), *there)] = some
+            around = np.stack([cv2.GaussianBlur(cost, (0, 0), _BLUR_CELLS) for cost in costs])
             self._blurs[number] = np.argmin(around, 0)
-            unexplained += np.take_along_axis(own, self._blurs[number][None].astype(np.intp), 0)[0]
+            unexplained += np.take_along_axis(costs, self._blurs[number][None].astype(np.intp), 0)[0]
         ratio = ((cv2.GaussianBlur(unexplained, (0, 0), _GATE_CELLS) + _NOISE)
                  / (cv2.GaussianBlur(differences, (0, 0), _GATE_CELLS) + _NOISE))
         self._gate = np.clip(1 - 2 * ratio, 0, 1).astype(np.float32) * self._band
@@ -199,9 +202,6 @@ class Reblur:
             mean += fine_share * (_gaussian(unlike, _FINE_PX) - mean)
             found[number] = np.where(_repeated(self._present[(number, *there)], picture.shape), mean, -np.inf)
         return np.maximum(found - found.max(0), np.float32(-CAP))
-
-
-_COST_UNIT = np.float32(2**14)  # so that float16 holds what noise makes
 
 
 def _luma_of(pixels: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 import weakref
+from collections.abc import Callable
 
 import numpy as np
 
@@ -25,22 +26,33 @@ class DiskArray:
 
     nbytes = 0
 
-    def __init__(self, array: np.ndarray, folder: str):
-        """Writes `array` to a file in `folder`; OSError if that can't be done."""
-        self.shape, self.dtype = array.shape, array.dtype
+    def __init__(self, shape: tuple[int, ...], dtype: np.typing.DTypeLike, folder: str):
+        """All zeros, in `folder`; OSError if that can't be done."""
+        self.shape, self.dtype = tuple(shape), np.dtype(dtype)
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (it lives as long as the object)
         weakref.finalize(self, self._file.close)
-        np.ascontiguousarray(array).tofile(self._file)
-        self._file.flush()
+        self._file.truncate(math.prod(self.shape) * self.dtype.itemsize)
+
+    @classmethod
+    def of(cls, array: np.ndarray, folder: str) -> "DiskArray":
+        """A copy of `array` in `folder`; OSError if that can't be done."""
+        made = cls(array.shape, array.dtype, folder)
+        np.ascontiguousarray(array).tofile(made._file)
+        made._file.flush()
+        return made
 
     def __getitem__(self, part) -> np.ndarray:
         """A copy of a part; from several threads at once, too."""
-        size = math.prod(self.shape) * self.dtype.itemsize
-        with mmap.mmap(self._file.fileno(), size, access=mmap.ACCESS_READ) as view:
-            whole = np.ndarray(self.shape, self.dtype, buffer=view)
-            copy = whole[part].copy()
-            del whole  # a view that is still referred to can't be closed
-        return copy
+        return self._on_disk(mmap.ACCESS_READ, lambda whole: whole[part].copy())
+
+    def __setitem__(self, part, values) -> None:
+        """Writes a part; from several threads at once, too, if their parts are different ones."""
+        self._on_disk(mmap.ACCESS_WRITE, lambda whole: whole.__setitem__(part, values))
+
+    def _on_disk(self, access: int, work: Callable[[np.ndarray], np.ndarray | None]) -> np.ndarray | None:
+        # The mapping is closed after each use, so that what was read or written takes no memory.
+        with mmap.mmap(self._file.fileno(), 0, access=access) as view:
+            return work(np.ndarray(self.shape, self.dtype, buffer=view))
 
 
 def roomy_folder(needed_bytes: float) -> str | None:

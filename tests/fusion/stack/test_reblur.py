@@ -115,15 +115,20 @@ def test_fused_pictures_are_nearer_to_the_truth_at_edges_of_depth(monkeypatch):
 
 def test_in_temporary_files_or_in_memory_is_the_same_to_the_bit(monkeypatch):
     truth = np.uint8(np.rint(255 * scene(120, 160)))
-    given = [*halves(truth), np.uint8(blurred(truth, 1.0))]
-    expected = fuse_photos(given, options=PhotoOptions(align="none"))
+    given, layers = [*halves(truth), np.uint8(blurred(truth, 1.0))], []
+    keep = lambda number, picture, valid, weight: layers.append((number, picture, weight))
+    expected = fuse_photos(given, options=PhotoOptions(align="none"), layers=keep)
     monkeypatch.setattr(blend, "KEPT_BYTES", 1.5 * truth.nbytes)
-    stored = []
-    monkeypatch.setattr(blend, "DiskArray", lambda *given, of=blend.DiskArray: stored.append(of(*given)) or stored[-1])
-    found = fuse_photos(given, options=PhotoOptions(align="none"))
+    stored, write = [], blend.DiskArray.of
+    monkeypatch.setattr(blend.DiskArray, "of", lambda *given: stored.append(write(*given)) or stored[-1])
+    found = fuse_photos(given, options=PhotoOptions(align="none"), layers=keep)
     np.testing.assert_array_equal(found.image, expected.image)
     np.testing.assert_array_equal(found.sources, expected.sources)
-    assert stored
+    assert stored and len(layers) == 6
+    for before, after in zip(layers[:3], layers[3:]):
+        assert before[0] == after[0]
+        np.testing.assert_array_equal(before[1], after[1])
+        np.testing.assert_array_equal(before[2], after[2])
 
 
 def test_without_room_for_temporary_files_weights_are_not_refined(monkeypatch):

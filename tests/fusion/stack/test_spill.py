@@ -13,7 +13,7 @@ from edmf_jax.fusion.stack.spill import DiskArray, roomy_folder
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float16, np.float32, bool])
 def test_parts_are_those_of_the_array(tmp_path, dtype):
     array = (np.arange(50 * 40 * 3).reshape(50, 40, 3) % 251).astype(dtype)
-    kept = DiskArray(array[::-1], tmp_path)  # not contiguous
+    kept = DiskArray.of(array[::-1], tmp_path)  # not contiguous
     assert kept.shape == array.shape and kept.dtype == array.dtype and kept.nbytes == 0
     for part in ((slice(3, 17), slice(0, 40)), (slice(None), slice(5, 6)), (..., 0)):
         np.testing.assert_array_equal(kept[part], array[::-1][part])
@@ -21,15 +21,21 @@ def test_parts_are_those_of_the_array(tmp_path, dtype):
 
 def test_threads_read_at_once(tmp_path):
     array = np.random.default_rng(0).integers(0, 255, (256, 64), np.uint8)
-    kept = DiskArray(array, tmp_path)
+    kept = DiskArray.of(array, tmp_path)
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         rows = list(pool.map(lambda i: kept[i : i + 1, :], range(256)))
     np.testing.assert_array_equal(np.concatenate(rows), array)
 
 
+def test_parts_are_written(tmp_path):
+    kept, expected = DiskArray((3, 30, 20), np.uint16, tmp_path), np.zeros((3, 30, 20), np.uint16)
+    kept[1, 4:9, 3:20] = expected[1, 4:9, 3:20] = np.arange(85).reshape(5, 17) + 0.0
+    np.testing.assert_array_equal(kept[...], expected)
+
+
 @pytest.mark.skipif(os.name != "posix", reason="elsewhere open files keep their names")
 def test_files_have_no_name_and_end_with_the_array(tmp_path):
-    kept = DiskArray(np.zeros((10, 10)), tmp_path)
+    kept = DiskArray((10, 10), np.uint8, tmp_path)
     assert not list(tmp_path.iterdir())
     del kept
 
