@@ -87,7 +87,7 @@ def simulation() -> ConfigDict:
     ranges.encoded_share = 0.15
     # Two fifths as data sets are pasted together; the rim that their blur darkens is no detail
     ranges.pasted_share, ranges.pasted_sigma_px, ranges.pasted_coarse_share = 0.4, (0.8, 8.0), 0.5
-    ranges.dark_rim_share = 0.5
+    ranges.pasted_line_share, ranges.dark_rim_share = 0.3, 0.5
     ranges.lamp_share, ranges.lamp_light, ranges.highlight_light = 0.25, (2.0, 60.0), (0.0, 2.0)
     # Camera: what leveling leaves (a stop is a factor of 2 in light)
     ranges.uneven_share = 0.6

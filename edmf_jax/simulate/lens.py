@@ -74,21 +74,25 @@ def pasted(key: jax.Array, seen: Seen, truth: jax.Array, inside: jax.Array, rang
     """Shots that are the truth where theirs is the least blur, behind a hard mask, and its Gaussian blur elsewhere.
 
     Args:
-      key: of the widths, of the masks, and of which samples have a dark rim.
+      key: of the widths, of the masks, and of which samples have a dark rim or lines.
       seen: `through_lens`, for its radii.
       truth: `[B, S, S, 3]`.
       inside: bool `[B, S, S]`: the picture; beyond it is black to the blur, in a share of the samples.
-      ranges: see `pasted_sigma_px`, `pasted_coarse_share`, `dark_rim_share`.
+      ranges: see `pasted_sigma_px`, `pasted_coarse_share`, `pasted_line_share`, `dark_rim_share`.
     """
-    width, spread, rim, cut = jax.random.split(key, 4)
+    width, spread, rim, cut, line = jax.random.split(key, 5)
     n, shots = seen.radius.shape[:2]
     sigma = log_even(width, ranges.pasted_sigma_px, (n, 1, 1))
     sigma = sigma * jnp.exp(0.15 * jax.random.normal(spread, (n, shots, 1)))
     dark = chance(rim, ranges.dark_rim_share, (n, 1, 1))
-    lit = jnp.moveaxis(jnp.where((inside | ~dark)[..., None], truth, 0), -1, 1)[:, None]
-    bell = Aperture(jnp.ones(n, bool), jnp.zeros(n), jnp.zeros(n))
-    blurred = jnp.moveaxis(blur(lit, 2 * sigma, bell)[:, :, 0], 2, -1)
     own = _own_shot(cut, seen.radius, ranges)[:, None] == jnp.arange(shots).reshape(1, shots, 1, 1)
+    lit = jnp.where((inside | ~dark)[..., None], truth, 0)[:, None]
+    # Some cut out what is blurred, and fill the rest with black or white, which then shines into the blur.
+    which, fill = jax.random.split(line)
+    lined = chance(which, ranges.pasted_line_share, (n, 1, 1, 1)) & own
+    lit = jnp.where(lined[..., None], chance(fill, 0.5, (n, shots, 1, 1, 1)).astype(lit.dtype), lit)
+    bell = Aperture(jnp.ones(n, bool), jnp.zeros(n), jnp.zeros(n))
+    blurred = jnp.moveaxis(blur(jnp.moveaxis(lit, -1, 2), 2 * sigma[:, None, :, 0], bell)[:, 0], 2, -1)
     return Seen(jnp.where(own[..., None], truth[:, None], blurred),
                 jnp.where(own, 0.0, jnp.broadcast_to(2 * sigma[..., None], own.shape)))
 

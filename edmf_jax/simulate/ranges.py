@@ -39,6 +39,7 @@ class Ranges(NamedTuple):
     pasted_share: float  # as data sets are made: a hard mask, no layer spreads
     pasted_sigma_px: Range  # of their Gaussian, log
     pasted_coarse_share: float  # of pasted samples, whose masks are cut coarsely, a few px beside the outlines
+    pasted_line_share: float  # of pasted samples, where what is blurred was cut out before a black or white ground
     dark_rim_share: float  # of pasted samples, in which blur takes what lies beyond the picture for black
     # Light
     lamp_share: float
@@ -79,7 +80,8 @@ OFF = Ranges(
     thin_px=(4.0, 4.0), soft_edge_px=(1.0, 1.0), soft_share=0.0, ragged_px=_NONE, ragged_share=0.0, hairy_px=_NONE,
     hairy_share=0.0, span_px=(4.0, 4.0), slope_share=0.0, unfocused_share=0.0, focus_jitter=_NONE, gaussian_share=0.0,
     cat_eye_share=0.0, cat_eye_cut=_NONE, encoded_share=0.0, pasted_share=0.0, pasted_sigma_px=(2.0, 2.0),
-    pasted_coarse_share=0.0, dark_rim_share=0.0, lamp_share=0.0, lamp_light=(1.0, 1.0), highlight_light=_NONE,
+    pasted_coarse_share=0.0, pasted_line_share=0.0, dark_rim_share=0.0, lamp_share=0.0, lamp_light=(1.0, 1.0),
+    highlight_light=_NONE,
     uneven_share=0.0, stops=_NONE, gamma=_NONE, color_stops=_NONE, field_stops=_NONE, clip_share=0.0, clip_stops=_NONE,
     noise_share=0.0, noise_levels=_NONE, noise_spread=_NONE, hot_share=0.0, hot_density=_NONE, sharpen_share=0.0,
     sharpen=_NONE, jpeg_share=0.0, jpeg_quality=(100.0, 100.0), shift_share=0.0, shift_px=_NONE, turn=_NONE,

@@ -92,3 +92,17 @@ def test_pasted_shots_are_the_truth_on_their_side_of_a_hard_mask(rng):
     assert light[0, :, EDGE:].std() < 0.5 * texture.std()
     rim = np.asarray(pasted(jax.random.key(1, impl="rbg"), seen, truth, inside, dark).light)[0, ..., 0]
     assert rim[0, 6, EDGE + 8 :].mean() < 0.8 * light[0, 6, EDGE + 8 :].mean()
+
+
+def test_what_is_cut_out_before_black_or_white_has_lines_along_its_mask():
+    seen = shoot(jax.random.key(0, impl="rbg"), scene(0.5, 0.5), jnp.array([[0.0, 1.0]]), ONE)
+    truth, inside = jnp.full((1, SIZE, SIZE, 3), 0.5), np.ones((1, SIZE, SIZE), bool)
+    pasted = jax.jit(lens.pasted, static_argnames="ranges")
+    for share, least, most in ((0.0, 0.0, 1e-4), (1.0, 0.1, 0.5)):
+        ranges = ONE._replace(pasted_line_share=share)
+        light = np.asarray(pasted(jax.random.key(1, impl="rbg"), seen, truth, inside, ranges).light)[0, ..., 0]
+        np.testing.assert_allclose(light[0, :, :EDGE], 0.5)  # each shot's own side
+        np.testing.assert_allclose(light[1, :, EDGE:], 0.5)
+        for line in (light[0, :, EDGE], light[1, :, EDGE - 1]):
+            assert least <= np.abs(line - 0.5).min() and np.abs(line - 0.5).max() <= most
+        np.testing.assert_allclose(light[:, :, [4, -4]], 0.5, atol=0.02)
