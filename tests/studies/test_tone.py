@@ -8,7 +8,7 @@ from tests.helpers.scenes import scene, shots
 
 
 def test_what_is_brighter_counts_where_the_reference_was_chosen_or_all_is_plain():
-    truth = np.uint8(np.rint(200 * scene(120, 160)))
+    truth = np.uint8(np.rint(30 + 180 * scene(120, 160)))
     everywhere = np.ones((120, 160), bool)
     np.testing.assert_array_equal(tone.differences(truth, truth, everywhere), 0)
     brighter = truth.copy()
@@ -18,6 +18,15 @@ def test_what_is_brighter_counts_where_the_reference_was_chosen_or_all_is_plain(
     assert np.isnan(tone.differences(brighter, truth, ~everywhere)).all()  # textured
     plain = np.full((120, 160, 3), 100, np.uint8)
     np.testing.assert_allclose(tone.differences(plain + np.uint8(9), plain, ~everywhere), 9, atol=1e-3)
+
+
+def test_near_a_black_frame_nothing_is_compared():
+    truth = np.full((200, 220, 3), 100, np.uint8)
+    truth[:10] = 3
+    truth[100:120, 100:120] = 0  # not at the edge
+    found = tone.near_frame(truth)
+    assert found[:46].all() and not found[46:].any()
+    assert not tone.near_frame(np.full((20, 20), 100, np.uint8)).any()
 
 
 def test_pairs_are_measured_once(tmp_path, monkeypatch, capsys):
