@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+from pathlib import Path
 
 # Before jax is imported anywhere.
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4".strip()
@@ -18,6 +19,15 @@ import pytest
 from tests.helpers.golden import GOLDEN
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+# Files with few tests that take long begin first: one of them at the end would leave the other worker without work.
+BEGIN_WITH = ("training/test_compile_targets.py", "benchmarks/test_rows.py", "cli/test_main.py", "test_kills.py",
+              "training/test_distributed.py", "test_readme.py", "training/test_steps.py", "training/test_train.py",
+              "weights/test_exporting.py", "evaluation/test_evaluate.py")
+
+
+def pytest_collection_modifyitems(items):
+    first = {Path(__file__).parent / name: i for i, name in enumerate(BEGIN_WITH)}
+    items.sort(key=lambda item: first.get(item.path, len(first)))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -26,6 +26,7 @@ import pytest
 from edmf_jax.data.tfds_reader import open_dataset
 from edmf_jax.training.export_run import export_run
 from edmf_jax.weights.store import load_weights, params_sha256, save_weights
+from tests.helpers.environment import QUICKLY_COMPILED
 from tests.helpers.files import ROOT
 from tests.helpers.networks import WEIGHTS
 from tests.helpers.runs import overrides
@@ -38,7 +39,7 @@ SEED = os.environ.get("EDMF_KILLS_SEED", "1")
 HANG_S = 1800  # no test waits that long unless something hangs
 FIELDS = {
     "data__dataset": "edmf_synthetic/tiny", "data__patches": 13, "data__patch_px": 32, "data__logical_shards": 1,
-    "train__batch": 4, "train__epochs": 4, "train__log_every_steps": 1, "train__learning_rate": 1e-3,
+    "model__width": 2, "train__batch": 4, "train__epochs": 4, "train__log_every_steps": 1, "train__learning_rate": 1e-3,
     "checkpoint__every_steps": 3,
 }
 LASTING = (".edmf.lock",)  # what a finished command leaves besides its results
@@ -64,7 +65,8 @@ class Command:
 def start(command: Command, folder: Path, **disturbance) -> subprocess.Popen:
     words = [word.format(folder=folder / "w") for word in command.words]
     # One device, as most users have.
-    environment = {**os.environ, "XLA_FLAGS": "", "EDMF_DISTURB": json.dumps({"below": str(folder), **disturbance})}
+    environment = {**os.environ, "XLA_FLAGS": QUICKLY_COMPILED,
+                   "EDMF_DISTURB": json.dumps({"below": str(folder), **disturbance})}
     log = (folder.parent / "log").open("w")
     with log:
         return subprocess.Popen([sys.executable, str(ROOT / "tests" / "helpers" / "disturbed.py"), *words],

@@ -33,7 +33,7 @@ def first_step(inputs):
 
 
 @pytest.mark.parametrize("channels_last", [True, False])
-def test_torch_has_our_loss_and_gradients(inputs, first_step, torch_training, channels_last):
+def test_torch_has_our_loss_and_gradients(torch_training, inputs, first_step, channels_last):
     _, own_loss, moments = first_step
     theirs = torch_training(inputs, channels_last=channels_last)
     loss = theirs.loss(theirs.order[0])[0]
@@ -47,7 +47,7 @@ def test_torch_has_our_loss_and_gradients(inputs, first_step, torch_training, ch
             assert np.abs(10 * own - there).max() <= 1e-4 * np.abs(there).max(), name
 
 
-def test_torch_trains_as_we_do(inputs, first_step, torch_training):
+def test_torch_trains_as_we_do(torch_training, inputs, first_step):
     """Losses of six steps, so that every batch came and the first two came again: cutting, memory, Adam."""
     ours, first, _ = first_step
     theirs = torch_training(inputs, channels_last=True)

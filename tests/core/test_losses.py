@@ -53,7 +53,9 @@ def test_terms_ratios_and_loss_equal_the_pytorch_reference(step):
 def test_gradients_and_adam_steps_equal_the_pytorch_reference(step):
     optimizer = optax.adam(1e-4)
     params, state, values = step.params, optimizer.init(step.params), []
-    function = jax.jit(jax.value_and_grad(step.loss))
+    # Float64 convolutions are loops on a CPU, which `make test` would leave as they are, a hundred times slower.
+    optimized = {"xla_backend_optimization_level": 3} if step.planes.dtype == jnp.float64 else None
+    function = jax.jit(jax.value_and_grad(step.loss), compiler_options=optimized)
     update = jax.jit(optimizer.update)
     for i in range(4):
         value, gradients = function(params)

@@ -3,6 +3,9 @@
 import os
 import re
 
+QUICKLY_COMPILED = "--xla_backend_optimization_level=0"
+"""XLA's flag for commands that a test starts to interrupt them, not to see what they compute."""
+
 
 def one_device(**variables: str) -> dict[str, str]:
     """This process's environment with one CPU device, as most users have, and with other `variables`."""

@@ -7,12 +7,14 @@ from tests.helpers.files import ROOT
 
 
 def tiny_config(data_dir, **fields):
-    """configs/edmf.py on the tiny synthetic pairs: 13 patches of 32² px, 4 steps an epoch, 3 epochs.
+    """configs/edmf.py on the tiny synthetic pairs: 13 patches of 32² px, 4 steps an epoch, 3 epochs, 2 channels.
 
+    Few channels, because a loop over steps computes convolutions on one thread and without vectors on a CPU.
     Other fields are set like `train__epochs=5`.
     """
     config = load_config(str(ROOT / "configs" / "edmf.py"))
     config.data.update(dataset="edmf_synthetic/tiny", data_dir=str(data_dir), patches=13, patch_px=32, logical_shards=4)
+    config.model.width = 2
     config.train.update(batch=4, epochs=3, log_every_steps=1, learning_rate=1e-3)
     for name, value in fields.items():
         section, _, field = name.partition("__")

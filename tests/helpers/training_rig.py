@@ -1,5 +1,7 @@
 """A small training on a few devices, for the tests of its steps."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,11 +21,20 @@ def make_mesh(devices: int) -> Mesh:
     return Mesh(np.array(jax.devices()[:devices]), (DEVICES,))
 
 
+# Equal configurations share their functions, and so what is traced and compiled of them.
+adam = functools.cache(optax.adam)
+make_train_step, make_epoch_end, make_sharded_step, make_sharded_epoch_end = map(functools.cache, (
+    steps.make_train_step, steps.make_epoch_end, steps.make_sharded_step, steps.make_sharded_epoch_end))
+
+
 class Rig:
-    """A small training set on some devices, and the compiled steps."""
+    """A small training set on some devices, and the compiled steps.
+
+    The network has few channels: XLA's loops over steps compute convolutions on a CPU a hundred times slower.
+    """
 
     def __init__(self, devices, *, patches=13, shards=4, batch=4, patch_px=32, learning_rate=1e-4, pairs=None,
-                 steps_per_call=1, memory_kind="images", sharded=False):
+                 memory_kind="images", sharded=False, width=2):
         rng = np.random.default_rng(7)
         if pairs is None:
             sizes = [(70, 81), (41, 64), (48, 35)]
@@ -34,19 +45,18 @@ class Rig:
         self.training_set = TrainingSet(pairs, table, self.layout, patch_px)
         self.mesh = make_mesh(devices)
         self.sources = put_sources(self.training_set, self.mesh)
-        net, adam = model.make_model(16), optax.adam(learning_rate)
-        self.step_config = steps.StepConfig(net, adam, losses.Coefficients(), 19, patch_px, self.layout,
-                                            steps_per_call, memory_kind)
+        self.step_config = steps.StepConfig(model.make_model(width), adam(learning_rate), losses.Coefficients(), 19,
+                                            patch_px, self.layout, memory_kind=memory_kind)
         self.sharded = sharded or memory_kind == "host"
         self.host_bank = HostBankPrograms(self.step_config, self.mesh)
         if memory_kind == "host":
             self.train_steps, self.epoch_end = self.host_bank.train_steps, self.host_bank.epoch_end
         elif sharded:
-            self.train_steps = steps.make_sharded_step(self.step_config, self.mesh)
-            self.epoch_end = steps.make_sharded_epoch_end(self.step_config, self.mesh)
+            self.train_steps = make_sharded_step(self.step_config, self.mesh)
+            self.epoch_end = make_sharded_epoch_end(self.step_config, self.mesh)
         else:  # pmap uses the first devices, as many as the leading axis is long.
-            self.train_steps = steps.make_train_step(self.step_config)
-            self.epoch_end = steps.make_epoch_end(self.step_config)
+            self.train_steps = make_train_step(self.step_config)
+            self.epoch_end = make_epoch_end(self.step_config)
 
     def train_step(self, current, sources, order):
         """One step and its means."""

@@ -194,7 +194,7 @@ def test_a_training_on_a_pack_without_tensorflow(data_dir, tmp_path):
     write_pack(tmp_path / "tiny.pack", open_dataset("edmf_synthetic/tiny", str(data_dir), log=lambda line: None),
                "train", log=lambda line: None)
     fields = dict(data__dataset="edmf_synthetic/tiny", data__patches=13, data__patch_px=32, data__logical_shards=4,
-                  train__batch=4, train__epochs=3, train__log_every_steps=1, train__learning_rate=1e-3)
+                  train__batch=4, train__epochs=3, train__log_every_steps=1, train__learning_rate=1e-3, model__width=2)
     code = ("import sys; sys.modules['tensorflow'] = sys.modules['tensorflow_datasets'] = None; "
             "from studies.device.paper import main; main(sys.argv[1:])")
     subprocess.run([sys.executable, "-c", code, "--data", str(tmp_path / "tiny.pack"), "--seconds", "600", "-o",

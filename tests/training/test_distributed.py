@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from edmf_jax.data.tfds_reader import open_dataset
+from tests.helpers.environment import QUICKLY_COMPILED
 from tests.helpers.files import ROOT
 from tests.helpers.runs import overrides
 
@@ -31,8 +32,8 @@ class Process:
     """
 
     def __init__(self, arguments: list[str], devices: int, log, **disturbance):
-        environment = {**os.environ, "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}",
-                       "EDMF_DISTURB": json.dumps(disturbance)}
+        flags = f"{QUICKLY_COMPILED} --xla_force_host_platform_device_count={devices}"
+        environment = {**os.environ, "XLA_FLAGS": flags, "EDMF_DISTURB": json.dumps(disturbance)}
         self.log = log
         with log.open("w") as file:
             self.popen = subprocess.Popen([sys.executable, *arguments], stdout=file, stderr=subprocess.STDOUT,

@@ -16,6 +16,7 @@ import pytest
 from edmf_jax.data.tfds_reader import open_dataset
 from edmf_jax.training.export_run import export_run
 from edmf_jax.weights.store import load_weights
+from tests.helpers.environment import QUICKLY_COMPILED
 from tests.helpers.files import ROOT
 from tests.helpers.runs import overrides
 
@@ -34,7 +35,7 @@ def train(workdir, data_dir, **disturbance):
                "--config", str(ROOT / "configs" / "edmf.py"), "--workdir", str(workdir),
                f"--config.data.data_dir={data_dir}", *overrides(FIELDS)]
     # One device, as most users have; warnings of libraries go to the output that a failure prints.
-    environment = {**os.environ, "XLA_FLAGS": "", "EDMF_DISTURB": json.dumps(disturbance)}
+    environment = {**os.environ, "XLA_FLAGS": QUICKLY_COMPILED, "EDMF_DISTURB": json.dumps(disturbance)}
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment,
                           timeout=HANG_S, check=False)
     return done.returncode, done.stdout

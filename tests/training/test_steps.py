@@ -13,6 +13,7 @@ from edmf_jax.training import state, steps
 from edmf_jax.training.bank_files import copy_slot
 from edmf_jax.training.state import TrainState
 from tests.helpers.files import nest
+from tests.helpers.networks import run_unpadded
 from tests.helpers.programs import communication, convolution_groups
 from tests.helpers.training_rig import Rig
 
@@ -47,7 +48,7 @@ def test_devices_agree(single, devices):
 
 def test_the_bank_holds_the_outputs_of_the_network(single):
     """After an epoch of learning rate 0, every remembered plane is the network's output, with its scores."""
-    rig = Rig(2, learning_rate=0.0)
+    rig = Rig(2, learning_rate=0.0, width=16)
     fresh = rig.fresh_state()
     params = jax.device_get(fresh.params)
     order = rig.order(0)
@@ -58,12 +59,12 @@ def test_the_bank_holds_the_outputs_of_the_network(single):
     rows = rig.layout.bank_row_of_patch()
     cut = [rig.training_set.pairs[i].luma[:, y : y + 32, x : x + 32] for i, y, x in rig.training_set.table]
     planes = jnp.asarray(np.stack(cut), jnp.float32) / 255
-    output = model.fuse_luma(rig.step_config.model, params, planes[:, 0], planes[:, 1])
+    output = run_unpadded(rig.step_config.model, params, planes[:, 0], planes[:, 1])
     levels = memory.quantize(output)
     slot = int(bank.slots[0])
     assert np.abs(bank.images[rows, slot].astype(int) - np.asarray(levels, int)).max() <= 1
     kept = memory.dequantize(jnp.asarray(bank.images[rows, slot]))
-    np.testing.assert_allclose(bank.scores[rows, slot], losses.source_score(kept, planes), rtol=1e-4)
+    np.testing.assert_allclose(bank.scores[rows, slot], jax.jit(losses.source_score)(kept, planes), rtol=1e-4)
     assert float(report["sharpness"]) == pytest.approx(float(bank.sharpness[rows, slot].mean()), rel=1e-5)
     empty = np.setdiff1d(np.arange(rig.layout.bank_rows), rows)
     assert bank.images[empty].max() == 0
@@ -71,7 +72,8 @@ def test_the_bank_holds_the_outputs_of_the_network(single):
 
 def test_snapshots_equal_images_while_the_parameters_do_not_change():
     """Three epochs at learning rate 0 on 2 devices: recomputed outputs equal those in the bank, so all losses agree."""
-    results = {kind: Rig(2, learning_rate=0.0, memory_kind=kind).epochs(3) for kind in ("images", "snapshots")}
+    results = {kind: Rig(2, learning_rate=0.0, memory_kind=kind, width=16).epochs(3)
+               for kind in ("images", "snapshots")}
     for a, b in zip(results["images"][1], results["snapshots"][1], strict=True):
         assert_close(a, b)
     for a, b in zip(results["images"][2], results["snapshots"][2], strict=True):
@@ -101,6 +103,12 @@ def test_ratio_is_one_in_the_first_epoch_and_shared_with_four_remembered_ones_la
     assert float(last["memory_ratios"].min()) > 0
 
 
+@jax.jit
+def loss_without_memory(output, planes):
+    masks = jnp.stack(focus_masks(planes[:, 0], planes[:, 1], 19), 1)
+    return losses.weighted_sum(losses.current_loss(output, planes, masks), losses.Coefficients())
+
+
 def test_padding_has_no_weight(single):
     """13 patches in 4 shards of 4 rows: the last batch has one patch, and its means are those of that patch."""
     rig = single[0]
@@ -116,9 +124,8 @@ def test_padding_has_no_weight(single):
     image, top, left = rig.training_set.table[patch]
     cut = rig.training_set.pairs[image].luma[None, :, top : top + 32, left : left + 32]
     planes = jnp.asarray(cut, jnp.float32) / 255
-    output = model.fuse_luma(rig.step_config.model, params, planes[:, 0], planes[:, 1])
-    masks = jnp.stack(focus_masks(planes[:, 0], planes[:, 1], 19), 1)
-    expected = losses.weighted_sum(losses.current_loss(output, planes, masks), losses.Coefficients())
+    output = run_unpadded(rig.step_config.model, params, planes[:, 0], planes[:, 1])
+    expected = loss_without_memory(output, planes)
     assert float(means["loss"]) == pytest.approx(float(expected[0]), rel=1e-5)
 
 
@@ -145,19 +152,19 @@ def test_nothing_is_compiled_after_the_first_epoch(single):
 
 @pytest.mark.parametrize("devices", [1, 4])
 def test_several_steps_in_one_call_equal_single_steps(devices):
-    """4 steps an epoch, in a call of 3 and one of 1."""
-    one, many = Rig(devices), Rig(devices, steps_per_call=3)
-    single_state, single_means, _ = one.epochs(1)
-    current, order, means = many.fresh_state(), many.order(0), []
-    for count in (3, 1):
-        current, collected = many.train_steps(current, many.sources, order, count)
+    """4 steps an epoch, in calls of 2, 1 and 1."""
+    rig = Rig(devices)
+    single_state, single_means, _ = rig.epochs(1)
+    current, order, means = rig.fresh_state(), rig.order(0), []
+    for count in (2, 1, 1):
+        current, collected = rig.train_steps(current, rig.sources, order, count)
         collected = jax.device_get(collected)
         assert collected["loss"].shape == (count,)
         means += [jax.tree.map(lambda x, i=i: x[i], collected) for i in range(count)]
     for a, b in zip(single_means, means, strict=True):
         assert_close(a, b)
     assert int(current.step) == 4
-    current, _ = many.epoch_end(current, many.sources)
+    current, _ = rig.epoch_end(current, rig.sources)
     images = [np.asarray(s.bank.images, int) for s in (single_state, current)]
     assert np.abs(images[0] - images[1]).max() <= 2
 
@@ -219,7 +226,7 @@ def test_images_in_a_checkpoint_are_not_overwritten():
 @pytest.mark.parametrize(("kind", "sharded"), [("images", False), ("images", True), ("snapshots", False)])
 def test_the_steady_state_transfers_nothing(kind, sharded):
     """Steps and the end of an epoch run under a transfer guard; orders are sent before."""
-    rig = Rig(4, memory_kind=kind, sharded=sharded, steps_per_call=3)
+    rig = Rig(4, memory_kind=kind, sharded=sharded)
     current, orders = rig.fresh_state(), [rig.order(epoch) for epoch in range(3)]
     with jax.transfer_guard("disallow"):
         for order in orders:
@@ -249,7 +256,8 @@ def test_only_the_network_has_convolutions_and_devices_exchange_sums_alone():
     rig = Rig(4, sharded=True)
     arguments = rig.fresh_state(), rig.sources, rig.order(0), 1
     # On CPUs a layer is cut into several convolutions, which are faster there.
-    plain = steps.make_sharded_step(rig.step_config._replace(model=model.make_model(16, platform="tpu")), rig.mesh)
+    network = model.make_model(rig.step_config.model.width, platform="tpu")
+    plain = steps.make_sharded_step(rig.step_config._replace(model=network), rig.mesh)
     assert convolution_groups(plain.trace(*arguments).jaxpr.jaxpr) == [1] * (12 + 12 + 11)
     found = communication(rig.train_steps.lower(*arguments).compile().as_text())
     parameters = sum(x.size for x in jax.tree.leaves(rig.fresh_state().params))
@@ -272,7 +280,7 @@ def test_the_step_equals_the_pytorch_reference(reference):
     """The whole pmapped step on the reference's patches: same loss terms, ratios, and losses after Adam steps."""
     data = reference("train_step")
     pairs = [TrainingPair(i, planes) for i, planes in enumerate(data["sources"])]
-    rig = Rig(1, patches=4, shards=1, batch=4, patch_px=64, pairs=pairs)
+    rig = Rig(1, patches=4, shards=1, batch=4, patch_px=64, pairs=pairs, width=16)
     fresh = rig.fresh_state(jax.tree.map(jnp.asarray, nest(data, "param/")))
     planes = jnp.asarray(data["sources"], jnp.float32) / 255
     remembered = jnp.asarray(data["memory"])
@@ -280,7 +288,7 @@ def test_the_step_equals_the_pytorch_reference(reference):
     images = np.zeros((1, 4, 5, 64, 64), np.uint8)
     images[0, :, :2] = data["memory"]
     scores = np.zeros((1, 4, 5), np.float32)
-    scores[0, :, :2] = jax.vmap(losses.source_score, (1, None), 1)(memory.dequantize(remembered), planes)
+    scores[0, :, :2] = jax.jit(jax.vmap(losses.source_score, (1, None), 1))(memory.dequantize(remembered), planes)
     bank = memory.MemoryBank(images, scores, np.asarray(bank.sharpness), np.arange(4, dtype=np.int32),
                              np.array([1, 2, -1, -1], np.int32), np.zeros(4, np.float32), np.int32(4))
     start = jax.tree.map(np.array, TrainState(fresh.step, fresh.params, fresh.opt_state, bank))

@@ -1,6 +1,7 @@
 """Whole runs: the log, resuming bit for bit, interruption, refusals."""
 
 import dataclasses
+import functools
 import json
 import signal
 
@@ -10,7 +11,7 @@ import pytest
 
 from edmf_jax.errors import UserError
 from edmf_jax.runtime.interrupt import Interrupted
-from edmf_jax.training import room, state
+from edmf_jax.training import loop, room, state
 from edmf_jax.training import train as train_module
 from edmf_jax.training.checkpoint import Checkpoints
 from edmf_jax.training.device_data import TrainingSet, device_mesh
@@ -21,8 +22,24 @@ from edmf_jax.weights.store import load_weights
 from tests.helpers.runs import prepare_run, tiny_config
 
 
+@pytest.fixture(scope="module", autouse=True)
+def shared_programs():
+    """Runs of equal configurations share their steps, which each would trace anew."""
+    make_optimizer, made = train_module.make_optimizer, {}
+
+    def shared_optimizer(config, layout):
+        rate = config.train.learning_rate, config.train.warmup_steps, config.train.decay_epochs
+        return made.setdefault((*rate, layout), make_optimizer(config, layout))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(train_module, "make_optimizer", shared_optimizer)
+        for name in ("make_train_step", "make_epoch_end"):
+            patch.setattr(loop, name, functools.cache(getattr(loop, name)))
+        yield
+
+
 @pytest.fixture(scope="module")
-def run(tmp_path_factory, data_dir):
+def run(tmp_path_factory, data_dir, shared_programs):
     """A finished run of three epochs on four devices: its folder, final state and printed lines."""
     folder, lines = tmp_path_factory.mktemp("run"), []
     final = train(tiny_config(data_dir), folder, log=lines.append)
@@ -238,7 +255,7 @@ def test_a_run_starts_from_given_weights(run, data_dir, tmp_path):
     assert_same(jax.device_get(first.params), load_weights(tmp_path / "weights").params)
     assert int(first.step) == 0 and not np.asarray(first.bank.images).any()
     config.model.width = 8
-    with pytest.raises(UserError, match=r"weights of model.width=16, and model.width=8 .*--config.model.width=16"):
+    with pytest.raises(UserError, match=r"weights of model.width=2, and model.width=8 .*--config.model.width=2"):
         train(config, tmp_path / "v", log=lambda line: None)
     assert not (tmp_path / "v").exists()
 
