@@ -1,6 +1,7 @@
 """The command `edmf align`: parses arguments, calls one library function, prints its result."""
 
 import argparse
+import math
 from collections.abc import Callable
 
 from edmf_jax.cli.options import FORMATS, LeftOut, add_alignment, progress_bar, say
@@ -35,5 +36,6 @@ def _align(args) -> int:
 
 
 def _evidence(registration) -> str:
-    return (f": {registration.inliers} matching points agree, {100 * registration.overlap:.0f} % in common, corners "
-            f"uncertain by {registration.deviation_px:.2f} px")
+    exact = (f"corners uncertain by {registration.deviation_px:.2f} px" if math.isfinite(registration.deviation_px)
+             else "too little content agrees to tell how exact")
+    return f": {registration.inliers} matching points agree, {100 * registration.overlap:.0f} % in common, {exact}"

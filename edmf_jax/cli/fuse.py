@@ -22,6 +22,7 @@ from edmf_jax.cli.options import (
 EXPOSURES = ("reference", "average", "well-exposed")
 PIXELS = ("shots", "network")
 HOT_PIXELS = ("replace", "keep")
+MOVING = ("once", "as-found")
 
 
 def add_command(command: Callable[..., argparse.ArgumentParser]) -> None:
@@ -59,6 +60,8 @@ def add_command(command: Callable[..., argparse.ArgumentParser]) -> None:
                      "(default), or the network")
     sub.add_argument("--hot-pixels", choices=HOT_PIXELS, help="those that show in several shots: replace (default) or "
                      "keep them")
+    sub.add_argument("--moving", choices=MOVING, help="what moved between the shots: once, as one shot has it "
+                     "(default), or as it is found, wherever it is sharp")
     sub.add_argument("--dark", metavar="FRAME", help="a shot with the cap on: what stands out in it is replaced in all "
                      "shots")
     tie = sub.add_mutually_exclusive_group()
@@ -84,7 +87,8 @@ def _options(args) -> dict:
     """The arguments of `fuse_files` and `fuse_slabs` that are the same for one picture, slabs and a batch."""
     return {"align": args.align, "model": args.model, "exposure": args.exposure, "pixels": args.pixels,
             "on_bad_shot": args.on_bad_shot, "reference": args.reference, "use_alignment": args.use_alignment,
-            "hot_pixels": args.hot_pixels, "tie": args.tie, "dark": args.dark, "force": args.force}
+            "hot_pixels": args.hot_pixels, "moving": args.moving, "tie": args.tie, "dark": args.dark,
+            "force": args.force}
 
 
 def _fuse(args) -> int:
@@ -95,8 +99,9 @@ def _fuse(args) -> int:
         args.stacks = args.brackets
     batch = bool(args.pairs or args.stacks)
     _check_together(args, batch)
-    enable_compilation_cache()
     run = _fuse_batch if batch else _fuse_slabs if args.slab else _fuse_one
+    if args.weights is not None or _needs_weights(args):
+        enable_compilation_cache()
     if _needs_weights(args):
         with network_on(args.device, say("fuse")):
             return run(args)

@@ -6,29 +6,22 @@
     3         done, but without shots that could not be placed or were given twice
     130, 143  stopped by SIGINT or SIGTERM
 
-Each command imports what it needs when it runs, so `edmf --help` imports no jax.
+Each command imports what it needs when it runs, so `edmf --help` imports no jax; and the parser of one command is made
+without those of the others.
 """
 
 import argparse
 import errno
+import importlib
 import os
 import sys
 from collections.abc import Sequence
 
-from edmf_jax.cli import (
-    align,
-    data,
-    demo,
-    evaluate,
-    experiment,
-    export,
-    fuse,
-    import_weights,
-    methods,
-    metrics,
-    report,
-    train,
-)
+_COMMANDS = {"fuse": "fuse", "align": "align", "train": "train", "export": "export", "import": "import_weights",
+             "import-mufusion": "import_weights", "methods": "methods", "data": "data", "metrics": "metrics",
+             "evaluate": "evaluate", "report": "report", "experiment": "experiment", "demo": "demo"}
+"""Each command, and the module of `edmf_jax.cli` that adds it to the parser; in the order of --help."""
+_WITH_FIELDS = ("train", "experiment")  # these take --config.field=value
 
 
 class _Parser(argparse.ArgumentParser):
@@ -48,8 +41,8 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """The parser of all commands.
+def make_parser(only: str | None = None) -> argparse.ArgumentParser:
+    """The parser of all commands, or with `only` that of one, which is made sooner.
 
     Each command module has `add_command(command)`, which calls `command(name, run, help, **options)` to create its
     subparser; `run` is the function that executes the command.
@@ -63,13 +56,10 @@ def make_parser() -> argparse.ArgumentParser:
         sub.set_defaults(run=run)
         return sub
 
-    for module in (fuse, align, train, export, import_weights, methods, data, metrics, evaluate, report, experiment,
-                   demo):
-        module.add_command(command)
+    names = _COMMANDS.values() if only is None else [_COMMANDS[only]]
+    for name in dict.fromkeys(names):
+        importlib.import_module(f"edmf_jax.cli.{name}").add_command(command)
     return parser
-
-
-_COMMANDS_WITH_FIELDS = ("train", "experiment")  # these take --config.field=value
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -81,9 +71,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
       The exit code, see the module's docstring.
     """
-    parser = make_parser()
-    args, fields = parser.parse_known_args(argv)
-    if fields and args.command not in _COMMANDS_WITH_FIELDS:
+    words = sys.argv[1:] if argv is None else argv
+    parser = make_parser(words[0] if words and words[0] in _COMMANDS else None)
+    args, fields = parser.parse_known_args(words)
+    if fields and args.command not in _WITH_FIELDS:
         parser.error(f"unrecognized arguments: {' '.join(fields)}")
     return _run(args, fields)
 
@@ -98,7 +89,7 @@ def _run(args: argparse.Namespace, fields: Sequence[str]) -> int:
 
         tune_allocator()
     try:
-        return (args.run(args, fields) if args.command in _COMMANDS_WITH_FIELDS else args.run(args)) or 0
+        return (args.run(args, fields) if args.command in _WITH_FIELDS else args.run(args)) or 0
     except Interrupted as stop:
         print(f"edmf: {stop}", file=sys.stderr)
         return 128 + stop.signal

@@ -3,7 +3,9 @@
 import argparse
 import contextlib
 import sys
+import time
 from collections.abc import Callable, Iterator
+from typing import TextIO
 
 # Equal to the choices of `fusion.stack.PhotoOptions`; repeated here, so that --help need not import it.
 ALIGN = ("pso-sift", "sift+ransac", "sift+magsac", "ecc", "best-effort", "none")
@@ -14,6 +16,8 @@ LEFT_OUT = 3
 FORMATS = ("png", "tif", "jpg", "webp")
 # Equal to the names in `evaluation.scoring.GROUPS` and `metrics.FURTHER`.
 FURTHER = ("Q_MI", "Q_Y", "Q_CB", "Q_P", "FMI", "MEF-SSIM", "CC", "SCD", "SD")
+
+_BAR_AFTER_S = 1.0  # what is done by then shows no progress bar
 
 
 def positive(text: str) -> int:
@@ -41,8 +45,9 @@ def add_alignment(sub: argparse.ArgumentParser) -> None:
                      "the best maps there are, even if they can't be trusted; none: they are registered already")
     sub.add_argument("--model", choices=MODELS, help="kind of map between two shots (default: auto, the simplest that "
                      "the pictures allow)")
-    sub.add_argument("--on-bad-shot", choices=ON_BAD_SHOT, help="if a shot can't be placed: go on without it (default "
-                     "for three shots and more; exit code 3), or stop (default for two)")
+    sub.add_argument("--on-bad-shot", choices=ON_BAD_SHOT, help="if a shot can't be placed, or is black, transparent "
+                     "or damaged: go on without it (default for three shots and more; exit code 3), or stop (default "
+                     "for two)")
     sub.add_argument("--reference", metavar="SHOT", help="the shot whose frame, brightness, EXIF and color profile are "
                      "kept: its file name or its number, from 1 on (default: the first)")
     sub.add_argument("--save-alignment", metavar="FILE.json", help="write how the shots lie, for --use-alignment")
@@ -95,31 +100,45 @@ def add_metrics(sub: argparse.ArgumentParser, last: str = "") -> None:
 
 def say(command: str) -> Callable[[str], None]:
     """A function that prints a line to standard error, above a progress bar if there is one."""
-    def show(line: str) -> None:
-        from tqdm import tqdm
-
-        tqdm.write(f"edmf {command}: {line}", file=sys.stderr)
-
-    return show
+    return lambda line: _write(f"edmf {command}: {line}", sys.stderr)
 
 
 def print_line(line: str) -> None:
     """Prints a line to standard output at once, above a progress bar if there is one."""
+    _write(line, sys.stdout)
+    sys.stdout.flush()
+
+
+def _write(line: str, file: TextIO) -> None:
+    if "tqdm" not in sys.modules:  # so there is no bar; importing it takes 20 ms
+        print(line, file=file)
+        return
     from tqdm import tqdm
 
-    tqdm.write(line, file=sys.stdout)
-    sys.stdout.flush()
+    tqdm.write(line, file=file)
 
 
 @contextlib.contextmanager
 def progress_bar() -> Iterator[Callable[[str, float], None]]:
-    """Yields a function of a few words and the share done; it draws a bar on standard error if that is a terminal."""
-    from tqdm import tqdm
+    """Yields a function of a few words and the share done; it draws a bar on standard error if that is a terminal.
 
-    with tqdm(total=1.0, file=sys.stderr, disable=None, leave=False, dynamic_ncols=True,
-              bar_format="{desc} {percentage:3.0f} %|{bar}| {remaining} left") as bar:
-        def show(what: str, share: float) -> None:
+    What is done within a second shows none.
+    """
+    began, bar = time.monotonic(), None
+
+    def show(what: str, share: float) -> None:
+        nonlocal bar
+        if bar is None and sys.stderr.isatty() and time.monotonic() - began >= _BAR_AFTER_S:
+            from tqdm import tqdm
+
+            bar = tqdm(desc=what, total=1.0, initial=share, file=sys.stderr, leave=False, dynamic_ncols=True,
+                       bar_format="{desc} {percentage:3.0f} %|{bar}| {remaining} left")
+        if bar is not None:
             bar.set_description_str(what, refresh=False)
             bar.update(share - bar.n)
 
+    try:
         yield show
+    finally:
+        if bar is not None:
+            bar.close()

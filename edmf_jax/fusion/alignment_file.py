@@ -24,7 +24,7 @@ import numpy as np
 from edmf_jax.errors import MissingFileError, UserError
 from edmf_jax.fusion.shot_files import ShotFiles, without_folders
 from edmf_jax.fusion.stack.alignment import Alignment
-from edmf_jax.fusion.stack.sketches import Sketch
+from edmf_jax.fusion.stack.sketches import Refused, Sketch
 from edmf_jax.io.json_text import to_json
 from edmf_jax.registration import Flow, Registration, flow
 from edmf_jax.registration.planes import scaling_matrix
@@ -37,11 +37,15 @@ _EVIDENCE = {"method": str, "model": str, "matches": int, "inliers": int, "tiles
 _UNKNOWN = {"method": "file", "model": "homography", "confident": True}  # in a file of another program
 
 
-def alignment_json(found: Alignment, sketches: Sequence[Sketch], shots: ShotFiles) -> str:
-    """The text of an alignment file; `sketches` are those of `shots`."""
-    entries = [{}] * len(sketches)
+def alignment_json(found: Alignment, sketches: Sequence[Sketch | Refused], shots: ShotFiles) -> str:
+    """The text of an alignment file; `sketches` are those of `shots`.
+
+    A shot that can't be read is given the size of the reference.
+    """
+    entries, frame = [{}] * len(sketches), sketches[found.used[0]].shape
     for number, (name, one) in enumerate(zip(shots.file_names, sketches)):
-        entry = {"name": name, "width": one.shape[1], "height": one.shape[0]}
+        height, width = (one.shape or frame)[:2]
+        entry = {"name": name, "width": width, "height": height}
         entries[shots.order[number]] = entry | (
             {"left_out": without_folders(found.left_out[number], shots.names)} if number in found.left_out
             else _place_record(found.registrations[number], shots.order))
@@ -130,8 +134,10 @@ class SavedAlignment:
                             "register anew")
         return [known.index(stem) for stem in stems]
 
-    def __call__(self, shapes: Sequence[tuple[int, ...]]) -> Alignment:
+    def __call__(self, shapes: Sequence[tuple[int, ...] | None]) -> Alignment:
         """The alignment of shots of these shapes, in the frame of the first of them that the file places.
+
+        A shot whose shape is None can't be used, and is in neither list.
 
         Raises:
           UserError: a size has another aspect than in the file; a shot lies outside of the frame; fewer than two shots
@@ -139,7 +145,7 @@ class SavedAlignment:
         """
         left_out = {number: f"as in {Path(self._path).name}: {self._entry(number).left_out}"
                     for number in range(len(shapes)) if self._entry(number).left_out}
-        used = [number for number in range(len(shapes)) if number not in left_out]
+        used = [number for number, shape in enumerate(shapes) if number not in left_out and shape is not None]
         if len(used) < 2:
             raise UserError(f"{self._path}: it places {len(used)} of these shots, and two are needed; register anew")
         for number in used:

@@ -16,6 +16,7 @@ import numpy as np
 from edmf_jax.core.model import FusionNet
 from edmf_jax.weights.store import Weights
 
+_PIECES_AT_ONCE = 8  # on an accelerator: of 528² px each they take about 1.5 GB
 _KEPT = 2  # sessions: an evaluation compares a few weights
 _log: Callable[[str], None] | None = None  # of the command that asked for the fastest; None: JAX is asked for
 _sessions: list[tuple[dict, Any]] = []  # parameters and the session that was made of them, the latest last
@@ -60,6 +61,11 @@ def onnx_session(model: FusionNet, params: dict) -> Any | None:
     del _sessions[:-_KEPT]
     _say(f"the network runs in ONNX Runtime {onnxruntime.__version__} on the CPU")
     return session
+
+
+def pieces_at_once() -> int:
+    """How many pieces of pictures go through the network at once: 1 on CPUs, which no batch makes faster."""
+    return 1 if jax.devices()[0].platform == "cpu" else _PIECES_AT_ONCE
 
 
 def make_session(params: dict) -> Any:

@@ -45,8 +45,9 @@ def fuse(images: Sequence[np.ndarray | str | os.PathLike | Page],
          weights: AnyWeights = None, preset: str = "photo", *,
          align: str | None = None, model: str | None = None, exposure: str | None = None,
          crop: bool | None = None, pixels: str | None = None, on_bad_shot: str | None = None,
-         hot_pixels: str | None = None, tie: str | None = None, reference: int | str | None = None,
-         progress: Callable[[str, float], None] | None = None, log: Log | None = None) -> np.ndarray:
+         hot_pixels: str | None = None, moving: str | None = None, tie: str | None = None,
+         reference: int | str | None = None, progress: Callable[[str, float], None] | None = None,
+         log: Log | None = None) -> np.ndarray:
     """Fuses photographs of one scene, focused at different depths.
 
     Args:
@@ -59,7 +60,7 @@ def fuse(images: Sequence[np.ndarray | str | os.PathLike | Page],
         of the network that fuses luma; pass `Weights` to read them once for many pictures.  None: if that network is
         used, the weights that ship with the package, else "none".
       preset: "photo", or "paper": the published method for two registered pictures.
-      align, model, exposure, crop, pixels, on_bad_shot, hot_pixels, tie: preset "photo" only, see
+      align, model, exposure, crop, pixels, on_bad_shot, hot_pixels, moving, tie: preset "photo" only, see
         `stack.PhotoOptions`; None: its default, except that `pixels` is "network" if weights of a network that fuses
         luma are given.
       reference: whose frame, brightness and dtype the result has: a number, from 1 on, or the name of a file; None: the
@@ -82,7 +83,7 @@ def fuse(images: Sequence[np.ndarray | str | os.PathLike | Page],
     lines: list[str] = []
     images = expand_shots(images, log or lines.append)
     options = make_options(preset, len(images), weights, align=align, model=model, exposure=exposure, crop=crop,
-                           pixels=pixels, on_bad_shot=on_bad_shot, hot_pixels=hot_pixels, tie=tie)
+                           pixels=pixels, on_bad_shot=on_bad_shot, hot_pixels=hot_pixels, moving=moving, tie=tie)
     order = reference_first(len(images), reference_number(reference, images))
     names = [str(images[number]) if _is_path(images[number]) else f"images[{number}]" for number in order]
     images = [images[number] for number in order]
@@ -111,9 +112,10 @@ def fuse_files(paths: Sequence[str | os.PathLike | Page], out: str | os.PathLike
                weights: AnyWeights = None, preset: str = "photo", align: str | None = None,
                model: str | None = None, exposure: str | None = None, crop: bool | None = None,
                pixels: str | None = None, on_bad_shot: str | None = None, hot_pixels: str | None = None,
-               tie: str | None = None, reference: int | str | None = None, dark: str | os.PathLike | None = None,
-               force: bool = False, use_alignment: str | os.PathLike | None = None,
-               save_alignment: str | os.PathLike | None = None, left_out: Callable[[str, str], None] | None = None,
+               moving: str | None = None, tie: str | None = None, reference: int | str | None = None,
+               dark: str | os.PathLike | None = None, force: bool = False,
+               use_alignment: str | os.PathLike | None = None, save_alignment: str | os.PathLike | None = None,
+               left_out: Callable[[str, str], None] | None = None,
                save_map: str | os.PathLike | None = None, save_depth: str | os.PathLike | None = None,
                layers: str | os.PathLike | None = None, use_masks: str | os.PathLike | None = None,
                report: str | os.PathLike | None = None, make_page: PageMaker | None = None,
@@ -129,8 +131,8 @@ def fuse_files(paths: Sequence[str | os.PathLike | Page], out: str | os.PathLike
 
     Args:
       paths, out: the sources (see `io.shot_list.expand_shots`), and the file to write.
-      weights, preset, align, model, exposure, crop, pixels, on_bad_shot, hot_pixels, tie, reference, progress: see
-        `fuse`.
+      weights, preset, align, model, exposure, crop, pixels, on_bad_shot, hot_pixels, moving, tie, reference, progress:
+        see `fuse`.
       dark: a dark frame, whose hot pixels are replaced in all shots; see `ShotFiles.find`.
       force: overwrite `out`, `save_map`, `save_depth`, `layers`, `save_alignment` and `report`.
       use_alignment: a file written by `save_alignment`; the shots lie as it says, and are not registered.
@@ -152,7 +154,7 @@ def fuse_files(paths: Sequence[str | os.PathLike | Page], out: str | os.PathLike
     began = time.monotonic()
     given = ShotFiles.find(paths, reference, log, dark=dark)
     options = make_options(preset, len(given.paths), weights, align=align, model=model, exposure=exposure, crop=crop,
-                           pixels=pixels, on_bad_shot=on_bad_shot, hot_pixels=hot_pixels, tie=tie)
+                           pixels=pixels, on_bad_shot=on_bad_shot, hot_pixels=hot_pixels, moving=moving, tie=tie)
     if report is not None and make_page is None:
         raise ValueError("fuse_files: report needs make_page, for example reports.fusion_page.make_page")
     check_outputs(out, save_map, report, given.sources, preset, force, save_alignment, given.read_only)

@@ -19,12 +19,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-import tifffile
 
 from edmf_jax.errors import MissingFileError, UserError
-from edmf_jax.fusion.align import make_folder
 from edmf_jax.fusion.pixels import from_unit
-from edmf_jax.io.atomic import check_new, disk_errors, written_in_parts
+from edmf_jax.io.atomic import added_to_directory, check_new, disk_errors, written_in_parts
 from edmf_jax.io.images import WRITTEN_SUFFIXES, read_image, write_image
 from edmf_jax.io.metadata import Metadata
 from edmf_jax.io.outputs import with_alpha
@@ -62,8 +60,8 @@ class LayerFiles:
         """
         self._target, self._names, self._metadata, self._dtype = Path(target), names, metadata, dtype
         self._context, self._total = contextlib.ExitStack(), None
-        self._tiff: tifffile.TiffWriter | None = None
-        self._made, self._written = False, []  # whether the folder is new, and the files in it
+        self._tiff = None  # a tifffile.TiffWriter
+        self._folder: Path | None = None  # a temporary one: half of the layers would be taken for all
 
     @staticmethod
     def check_target(target: str | os.PathLike, names: Sequence[str], sources: Sequence[Path], force: bool) -> None:
@@ -90,18 +88,11 @@ class LayerFiles:
 
     def __enter__(self) -> "LayerFiles":
         if self._target.suffix.lower() not in _TIFF_SUFFIXES:
-            self._made = not self._target.is_dir()
-            make_folder(self._target)
+            self._folder = self._context.enter_context(added_to_directory(self._target))
         return self
 
-    def __exit__(self, kind, *error) -> bool | None:
-        if kind is not None:  # half of the layers would be taken for all
-            for path in self._written:
-                path.unlink(missing_ok=True)
-            if self._made:
-                with contextlib.suppress(OSError):  # somebody else has put something there
-                    self._target.rmdir()
-        return self._context.__exit__(kind, *error)
+    def __exit__(self, *error) -> bool | None:
+        return self._context.__exit__(*error)
 
     def __call__(self, number: int, picture: np.ndarray, valid: np.ndarray | None, weight: np.ndarray) -> None:
         """Writes the layer of a shot.
@@ -113,15 +104,14 @@ class LayerFiles:
           weight: float32 `[H, W]` in [0, 1]; those of all shots add up to 1.
         """
         pixels = from_unit(picture, self._dtype)
-        if self._target.suffix.lower() in _TIFF_SUFFIXES:
+        if self._folder is None:
             self._add_page(self._names[number], pixels, weight)
             return
         pixels = pixels[..., 0] if pixels.shape[2] == 1 else pixels
         valid = None if valid is None or valid.all() else valid
         pixels = pixels if valid is None else pixels * valid.reshape(valid.shape + (1,) * (pixels.ndim - 2))
-        path, mask = _files_of(self._target, self._names[number])
+        path, mask = _files_of(self._folder, self._names[number])
         plain = Metadata(icc=self._metadata.icc, dpi=self._metadata.dpi)
-        self._written += path, mask
         write_image(path, with_alpha(pixels, valid, path, plain, lambda line: None), plain)
         write_image(mask, from_unit(weight, np.dtype(np.uint16)))
 
@@ -130,6 +120,8 @@ class LayerFiles:
         if self._tiff is None:
             file = self._context.enter_context(written_in_parts(self._target))
             most = 2 * 4 * pixels[..., 0].nbytes * len(self._names)  # with what DEFLATE may add
+            import tifffile  # takes 25 ms
+
             self._tiff = self._context.enter_context(tifffile.TiffWriter(file, bigtiff=most > _MAX_CLASSIC_BYTES))
             self._total = np.zeros(weight.shape, np.float32)
         self._total += weight

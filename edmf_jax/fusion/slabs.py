@@ -70,7 +70,8 @@ def fuse_slabs(paths: Sequence[str | os.PathLike | Page], folder: str | os.PathL
       reference: the shot whose frame, brightness and metadata all slabs have, see `fuse.fuse`.
       force: make files again that exist.
       weights, dark, use_alignment, save_alignment, left_out, progress, log: as for `fuse.fuse_files`.
-      options: `align`, `model`, `exposure`, `pixels`, `on_bad_shot`, `hot_pixels` and `tie` of `stack.PhotoOptions`;
+      options: `align`, `model`, `exposure`, `pixels`, `on_bad_shot`, `hot_pixels`, `moving` and `tie` of
+        `stack.PhotoOptions`;
         None: the default.
 
     Yields:

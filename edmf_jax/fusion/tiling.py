@@ -5,13 +5,16 @@ There are two tilings:
 - `whole` gives the network's output for the whole picture, up to float rounding.  Pictures are padded to one of a
   few shapes (`core.buckets`) and cut into pieces above 524 px a side.  Neither changes the result: the
   network ignores the padding (`core.padded`), and every piece overlaps its neighbors by the network's receptive field.
+  A CPU takes the pieces one by one; an accelerator several at once, also of several pictures.
 - `mufusion` is the protocol of MUFusion's authors, and so that of the MUFusion row of the paper's Table 2: tiles of
   128 px at every 124 px from the top left, plus one more row and column of tiles flush with the bottom and right edge,
   each through the network alone.  Overlapping tiles are averaged; a tile that occurs twice counts twice.
 """
 
+import collections
 import functools
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +36,7 @@ TILES_AT_ONCE = 8  # any other number means another compile; on two cores no num
 LARGEST_PX = 524  # with the margin, 528 px: a shape of `core.buckets`; one compile serves all larger pictures
 _STRIP_PX = 512  # color is computed in strips of so many rows, which bounds its memory
 
+Planes = tuple[np.ndarray, np.ndarray]  # of A and B
 _fuse_padded = jax.jit(fuse_padded, static_argnums=0)
 _fuse_tiles = jax.jit(fuse_luma, static_argnums=0)
 
@@ -43,12 +47,20 @@ def fuse_levels(model: FusionNet, params: dict, a: np.ndarray, b: np.ndarray, ti
     Raises:
       UserError: the pictures are too small for the tiling, or too large for the memory.
     """
+    return fuse_levels_of([(a, b)], model, params, tiling)[0]
+
+
+def fuse_levels_of(pairs: Sequence[Planes], model: FusionNet, params: dict, tiling: str = "whole") -> list[np.ndarray]:
+    """`fuse_levels` of several pairs of pictures, whose pieces an accelerator takes together."""
     smallest = TILE_PX if tiling == "mufusion" else MIN_SIDE_PX
-    if min(a.shape[:2]) < smallest:
-        raise UserError(f"--tiling={tiling} takes pictures of at least {smallest}×{smallest} px, these are "
-                        f"{size_text(a)}" + ("; use --tiling whole" if tiling == "mufusion" else ""))
-    with out_of_memory_as(f"{size_text(a)} take more memory than there is; use --tiling mufusion, which takes little"):
-        return fuse_pair(model, params, a, b, tiling)
+    for a, _ in pairs:
+        if min(a.shape[:2]) < smallest:
+            raise UserError(f"--tiling={tiling} takes pictures of at least {smallest}×{smallest} px, these are "
+                            f"{size_text(a)}" + ("; use --tiling whole" if tiling == "mufusion" else ""))
+    largest = max((a for a, _ in pairs), key=np.size)
+    with out_of_memory_as(f"{size_text(largest)} take more memory than there is; use --tiling mufusion, which takes "
+                          "little"):
+        return _fuse_pairs(pairs, model, params, tiling)
 
 
 def fuse_pair(model: FusionNet, params: dict, a: np.ndarray, b: np.ndarray, tiling: str = "whole") -> np.ndarray:
@@ -64,9 +76,14 @@ def fuse_pair(model: FusionNet, params: dict, a: np.ndarray, b: np.ndarray, tili
       A picture of that shape and dtype, clipped to its range; integers are rounded half to even.  Computed in float32,
       or in float64 if the network is.
     """
-    run_network = {"whole": fuse_whole, "mufusion": fuse_mufusion}[tiling]
-    fused = run_network(model, params, *(_luma_plane(x, compute_dtype(model)) for x in (a, b)))
-    return from_unit(fused, a.dtype) if a.ndim == 2 else _recolor(fused, a, b)
+    return _fuse_pairs([(a, b)], model, params, tiling)[0]
+
+
+def _fuse_pairs(pairs: Sequence[Planes], model: FusionNet, params: dict, tiling: str) -> list[np.ndarray]:
+    lumas = [tuple(_luma_plane(x, compute_dtype(model)) for x in pair) for pair in pairs]
+    fused = (_fuse_whole_pairs(lumas, model, params, LARGEST_PX) if tiling == "whole"
+             else [fuse_mufusion(model, params, *pair) for pair in lumas])
+    return [from_unit(plane, a.dtype) if a.ndim == 2 else _recolor(plane, a, b) for plane, (a, b) in zip(fused, pairs)]
 
 
 def compute_dtype(model: FusionNet) -> np.dtype:
@@ -80,13 +97,20 @@ def fuse_whole(model: FusionNet, params: dict, a: np.ndarray, b: np.ndarray,
 
     `largest_px` is the side of the pieces that the planes are cut into, even and more than 48; None: `LARGEST_PX`.
     """
-    largest_px = largest_px or LARGEST_PX
-    fused = np.empty(a.shape, compute_dtype(model))
-    shape = padded_shape(a.shape, largest_px)
-    for rows, kept_rows in pieces(a.shape[0], largest_px):
-        for columns, kept_columns in pieces(a.shape[1], largest_px):
-            piece = fuse_piece(model, params, a[rows, columns], b[rows, columns], shape)
-            fused[kept_rows, kept_columns] = piece[within(kept_rows, rows), within(kept_columns, columns)]
+    return _fuse_whole_pairs([(a, b)], model, params, largest_px or LARGEST_PX)[0]
+
+
+def _fuse_whole_pairs(pairs: Sequence[Planes], model: FusionNet, params: dict, largest_px: int) -> list[np.ndarray]:
+    """`fuse_whole` of several pairs of planes: pieces of one padded shape follow each other, whichever pair's."""
+    fused = [np.empty(a.shape, compute_dtype(model)) for a, _ in pairs]
+    cuts = collections.defaultdict(list)  # padded shape → number of the pair, piece, kept part
+    for number, (a, _) in enumerate(pairs):
+        for rows, columns in itertools.product(*(pieces(side, largest_px) for side in a.shape)):
+            cuts[padded_shape(a.shape, largest_px)].append((number, *zip(rows, columns)))
+    for shape, parts in cuts.items():
+        given = ((pairs[number][0][piece], pairs[number][1][piece]) for number, piece, _ in parts)
+        for (number, piece, kept), part in zip(parts, fuse_pieces(model, params, given, shape)):
+            fused[number][kept] = part[tuple(map(within, kept, piece))]
     return fused
 
 
@@ -99,7 +123,7 @@ def padded_shape(shape: tuple[int, int], largest_px: int) -> tuple[int, int]:
 def fuse_piece(model: FusionNet, params: dict, a: np.ndarray, b: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """The network on planes `[H, W]` in [0, 1] in one piece, padded to `shape`: `[H, W]`, not clipped.
 
-    Every fusion of a whole picture comes down to this function; pieces of one padded shape share its compile.
+    Pieces of one padded shape share its compile.
     """
     session = engine.onnx_session(model, params)
     if session is not None:
@@ -110,6 +134,53 @@ def fuse_piece(model: FusionNet, params: dict, a: np.ndarray, b: np.ndarray, sha
     with jax.default_matmul_precision("highest"):
         fused = _fuse_padded(model, params, *padded, *a.shape)
     return np.asarray(fused)[0, : a.shape[0], : a.shape[1]]
+
+
+def fuse_pieces(model: FusionNet, params: dict, given: Iterable[Planes], shape: tuple[int, int]
+                ) -> Iterator[np.ndarray]:
+    """`fuse_piece` of any number of pieces, in order; every fusion of a whole picture comes down to this function.
+
+    On an accelerator `engine.pieces_at_once()` go through the network at once (the last batch is filled up with empty
+    ones), and the next ones are taken from `given` and sent while these are computed.  So what comes out lies up to
+    twice as many behind what is taken.  It is that of `fuse_piece` up to float rounding.
+    """
+    given, at_once = iter(given), engine.pieces_at_once()
+    batch, running = list(itertools.islice(given, at_once)), collections.deque()
+    if len(batch) == 1:  # on a CPU always
+        for a, b in itertools.chain(batch, given):
+            yield fuse_piece(model, params, a, b, shape)
+        return
+    while batch:
+        running.append((_send(model, params, batch, shape, at_once), [a.shape for a, _ in batch]))
+        if len(running) > 1:
+            yield from _received(*running.popleft())
+        batch = list(itertools.islice(given, at_once))
+    for sent in running:
+        yield from _received(*sent)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _fuse_several(model: FusionNet, params: dict, a: jax.Array, b: jax.Array, sizes: jax.Array) -> jax.Array:
+    """`fuse_padded` of planes `[B, H, W]`, each with a size of its own: `sizes` is int32 `[B, 2]`."""
+    def one(a: jax.Array, b: jax.Array, size: jax.Array) -> jax.Array:
+        return fuse_padded(model, params, a[None], b[None], size[0], size[1])[0]
+
+    return jax.vmap(one)(a, b, sizes)
+
+
+def _send(model: FusionNet, params: dict, batch: Sequence[Planes], shape: tuple[int, int], at_once: int) -> jax.Array:
+    """Starts the network on up to `at_once` pieces; its output `[at_once, *shape]`, for which nothing waits yet."""
+    planes = np.zeros((2, at_once, *shape), compute_dtype(model))
+    sizes = np.full((at_once, 2), MIN_SIDE_PX, np.int32)
+    for i, (a, b) in enumerate(batch):
+        planes[:, i, : a.shape[0], : a.shape[1]], sizes[i] = (a, b), a.shape
+    with jax.default_matmul_precision("highest"):
+        return _fuse_several(model, params, *planes, sizes)
+
+
+def _received(fused: jax.Array, sizes: Sequence[tuple[int, int]]) -> Iterator[np.ndarray]:
+    for plane, (height, width) in zip(np.asarray(fused), sizes):
+        yield plane[:height, :width]
 
 
 def fuse_mufusion(model: FusionNet, params: dict, a: np.ndarray, b: np.ndarray) -> np.ndarray:

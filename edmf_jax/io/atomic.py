@@ -7,9 +7,9 @@ shortened to hashes).  A process that is killed leaves it behind; whoever writes
 import contextlib
 import hashlib
 import os
+import platform
 import secrets
 import shutil
-import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -36,7 +36,7 @@ _own_marks: set[str] = set()  # of the hidden names that this process has made
 
 def _hidden_name(target: Path) -> Path:
     """A new hidden name beside `target`, without its ending; see the module's text."""
-    mark = f"{_short(socket.gethostname())}-{os.getpid()}-{secrets.token_hex(4)}"
+    mark = f"{_short(platform.node())}-{os.getpid()}-{secrets.token_hex(4)}"
     _own_marks.add(mark)
     return target.with_name(f".edmf-{_short(target.name)}-{mark}")
 
@@ -52,7 +52,7 @@ def _left_behind(target: Path, ending: str, any_host: bool = False) -> list[Path
     found = []
     for path in target.parent.glob(f".edmf-{_short(target.name)}-*-*-*.{ending}"):
         _, _, host, pid, token = path.stem.split("-", 4)
-        if host != _short(socket.gethostname()):
+        if host != _short(platform.node()):
             ended = any_host
         elif pid == str(os.getpid()):  # an earlier process of this number, or another thread of this one
             ended = f"{host}-{pid}-{token}" not in _own_marks
@@ -153,6 +153,36 @@ def replaced_directory(directory: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
         if directory.exists():  # else the old one is the only one
             shutil.rmtree(old, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def added_to_directory(directory: Path) -> Iterator[Path]:
+    """A temporary folder to fill, whose files are moved into `directory` at the end; other files in it stay.
+
+    A new `directory` appears whole: a process that is killed leaves no part of it.
+
+    Raises:
+      UserError: the files can't be written or moved.
+    """
+    directory = Path(directory).resolve()
+    for left in _left_behind(directory, "tmp"):
+        shutil.rmtree(left, ignore_errors=True)
+    hidden = _hidden_name(directory)
+    temporary = hidden.with_name(f"{hidden.name}.tmp")
+    with disk_errors(directory):
+        temporary.mkdir()
+    try:
+        yield temporary
+        with disk_errors(directory):
+            if directory.exists():
+                for path in sorted(temporary.iterdir()):
+                    os.replace(path, directory / path.name)
+            else:
+                temporary.rename(directory)
+    except UserError as error:  # the user knows nothing of the hidden name
+        raise UserError(str(error).replace(str(temporary), str(directory))) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def put_back(directory: Path) -> bool:

@@ -1,7 +1,7 @@
 """The pixels of a picture file, decoded strictly: a file that its format's own strict decoder reports is refused.
 
-JPEG goes through `jpeg`, TIFF through `tiff_reader`; OpenCV decodes the other kinds, in memory only and never by file
-name: on Windows it cannot open names outside the code page.
+JPEG goes through `jpeg`, TIFF through `tiff_reader`, which is imported when it is needed; OpenCV decodes the other
+kinds, in memory only and never by file name: on Windows it cannot open names outside the code page.
 """
 
 import contextlib
@@ -16,7 +16,6 @@ from edmf_jax.io.containers import check_jpeg, check_png, check_riff, check_size
 from edmf_jax.io.jpeg import decode_jpeg, jpeg_pictures, trailer_starts
 from edmf_jax.io.orientation import orientation_of, upright
 from edmf_jax.io.png import check_rows, mask_of_color, only_pixels, transparent_color
-from edmf_jax.io.tiff_reader import decode_tiff, inspect_tiff, tiff_page_count
 
 _PNG_GRAY_TYPES = (0, 4)  # IHDR's color type: gray, gray with alpha
 
@@ -42,6 +41,8 @@ def check_file(data: bytes, name: str, number: int = 1) -> None:
     elif kind == "WebP":
         check_riff(data, name)
     elif kind == "TIFF":
+        from edmf_jax.io.tiff_reader import inspect_tiff
+
         inspect_tiff(data, name, number)
     elif kind == "HEIF":
         raise UserError(f"{name}: AVIF and HEIC files are not read; convert it to PNG or TIFF")  # OpenCV ignores an
@@ -66,6 +67,8 @@ def picture_count(data: bytes, name: str) -> int:
     """
     kind = kind_of(data)
     if kind == "TIFF":
+        from edmf_jax.io.tiff_reader import tiff_page_count
+
         return tiff_page_count(data, name)
     return len(jpeg_pictures(data)) if kind == "JPEG" else 1
 
@@ -103,6 +106,8 @@ def decode(data: bytes, name: str, number: int = 1) -> tuple[np.ndarray, np.ndar
     kind = kind_of(data)
     check_file(data, name, number)
     if kind == "TIFF":
+        from edmf_jax.io.tiff_reader import decode_tiff
+
         return decode_tiff(data, name, number)
     if kind == "JPEG":
         return upright(decode_jpeg(data, name), orientation_of(data)), None

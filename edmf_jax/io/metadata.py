@@ -27,7 +27,6 @@ from edmf_jax.io.containers import (
 from edmf_jax.io.icc import ADOBE_RGB, profile_name, profile_space
 from edmf_jax.io.orientation import EXIF_ID, exif_and_xmp
 from edmf_jax.io.png import png_texts, raw_profile
-from edmf_jax.io.tiff_reader import tiff_profile
 
 _ICC_ID = b"ICC_PROFILE\0"
 _APP0, _APP1, _APP2 = 0xE0, 0xE1, 0xE2
@@ -123,6 +122,8 @@ def _read_png(data: bytes) -> Metadata:
 
 def _read_tiff(data: bytes) -> Metadata:
     """Of a BigTIFF, whose directories have another layout, the profile only."""
+    from edmf_jax.io.tiff_reader import tiff_profile
+
     icc = tiff_profile(data)
     try:
         return Metadata(exif.rebuild(data), icc)

@@ -19,7 +19,6 @@ from edmf_jax.io.decoding import check_file, decode, picture_bytes, picture_coun
 from edmf_jax.io.icc import check_profiles
 from edmf_jax.io.images import read_file
 from edmf_jax.io.metadata import Metadata, check_png_colors, read_metadata
-from edmf_jax.io.tiff_reader import decode_tiff, inspect_tiff, tiff_page_count
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".mpo", ".png", ".tif", ".tiff", ".webp", ".bmp", ".heic", ".heif", ".hif",
                       *heic_raw.RAW_SUFFIXES})
@@ -58,6 +57,8 @@ def page_count(path: str | os.PathLike) -> int:
     if heic_raw.is_raw(path):
         return 1
     if kind_of(read_file(path, _HEAD_BYTES)) == "TIFF":
+        from edmf_jax.io.tiff_reader import tiff_page_count  # imports tifffile, which takes 25 ms
+
         return tiff_page_count(path, str(path))
     return picture_count(read_file(path), str(path))
 
@@ -93,6 +94,8 @@ def _is_tiff_page(shot: Shot) -> bool:
 
 def _inspect_tiff_page(file: Path, name: str, number: int) -> tuple[Metadata, str]:
     """As `inspect`: the metadata of the file, with the page's own color profile if it has one."""
+    from edmf_jax.io.tiff_reader import inspect_tiff
+
     icc, digest = inspect_tiff(file, name, number)
     with open(file, "rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
         found = read_metadata(data, file.name)
@@ -158,6 +161,8 @@ def _read(path: Shot) -> tuple[np.ndarray, np.ndarray | None]:
     """The pixels without alpha, and alpha `[H, W]` of the same dtype, or None."""
     file, number = _place(path)
     if _is_tiff_page(path):
+        from edmf_jax.io.tiff_reader import decode_tiff
+
         return decode_tiff(file, str(path), number)
     data, name = read_file(file), str(path)
     if heic_raw.is_raw(file) and data:

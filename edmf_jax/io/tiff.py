@@ -7,7 +7,6 @@ the file's header, before tifffile adds the pixels and the first directory, whic
 import io
 
 import numpy as np
-import tifffile
 
 from edmf_jax.io import exif
 
@@ -38,6 +37,8 @@ def encode_tiff(image: np.ndarray, block: bytes, icc: bytes, dpi: tuple[float, f
     Raises:
       one of exif.DAMAGED: `block` is no EXIF.
     """
+    import tifffile  # takes 25 ms, and few results are TIFFs
+
     rgb, big = image.ndim == 3, needs_bigtiff(image)
     order = exif.byte_order(block) if block else "<"
     dpi = dpi or (exif.resolution(block) if block else None)

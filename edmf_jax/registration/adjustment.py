@@ -88,7 +88,8 @@ class _Problem:
         """The factorized normal matrix and the right-hand side, at these maps."""
         from scipy.sparse.linalg import splu  # pairs, which need no adjustment, should not wait for its import
 
-        ends = {shot: self._ends(controls, shot) for link in self._links for shot in (link.first, link.second)}
+        linked = {shot for link in self._links for shot in (link.first, link.second)}
+        ends = {shot: self._ends(controls, shot) for shot in linked}
         size = controls[0].size
         entries, right = [], np.zeros(controls.size)
         for link in self._links:

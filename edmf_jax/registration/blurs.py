@@ -7,7 +7,6 @@ equally blurred content is off by a few hundredths of a pixel.
 """
 
 import dataclasses
-import functools
 from collections.abc import Sequence
 
 import cv2
@@ -15,6 +14,7 @@ import numpy as np
 
 from edmf_jax.registration import planes
 from edmf_jax.registration.grid import TileGrid
+from edmf_jax.registration.lazy import Lazy
 
 SIGMAS_PX = (0.8, 1.2, 1.7, 2.4, 3.4, 4.8, 6.8, 9.6)
 """Standard deviations of the Gaussians; more blur would leave nothing of the band that tiles are correlated in."""
@@ -38,7 +38,7 @@ class BlurCache:
     luma: np.ndarray
     mask: np.ndarray | None = None
 
-    @functools.cached_property
+    @Lazy
     def valid(self) -> np.ndarray:
         """float32 `[H, W]`: 0 in black borders, which an earlier registration left, and within 4 px of them; else 1."""
         # Noise and JPEG leave a few brighter pixels in a black border, which the mean over 3 × 3 px removes.
@@ -49,12 +49,12 @@ class BlurCache:
             missing = missing | ~self.mask
         return np.float32(cv2.dilate(missing.astype(np.uint8), np.ones((2 * _BLACK_MARGIN_PX + 1,) * 2)) == 0)
 
-    @functools.cached_property
+    @Lazy
     def grid(self) -> TileGrid:
         """The tiles that this shot is cut into when it is the reference."""
         return TileGrid.of(self.luma.shape)
 
-    @functools.cached_property
+    @Lazy
     def _sparse_bands(self) -> dict[float, np.ndarray]:
         return {}
 
@@ -64,7 +64,7 @@ class BlurCache:
             self._sparse_bands[sigma_px] = np.ascontiguousarray(self.band(sigma_px)[::2, ::2])
         return self._sparse_bands[sigma_px]
 
-    @functools.cached_property
+    @Lazy
     def _moments(self) -> dict[float, tuple[np.ndarray, np.ndarray]]:
         return {}
 
@@ -74,7 +74,7 @@ class BlurCache:
             self._moments[sigma_px] = self.grid.half.moments(self.sparse_band(sigma_px))
         return self._moments[sigma_px]
 
-    @functools.cached_property
+    @Lazy
     def _linear(self) -> np.ndarray:
         """Approximately linear light; black borders take the nearest valid value, so that they make no edge."""
         luma = self.luma
@@ -87,7 +87,7 @@ class BlurCache:
             luma = values[nearest]
         return np.square(luma)  # gamma 2: its inverse is a fast square root, and 2.2 gives no better result
 
-    @functools.cached_property
+    @Lazy
     def _bands(self) -> dict[float, np.ndarray]:
         return {}
 
@@ -107,7 +107,7 @@ class BlurCache:
         half = planes.bandpass_plane(planes.log_plane(np.sqrt(np.maximum(linear, 0))), *(x / 2 for x in planes.BAND_PX))
         return cv2.resize(half, (width, height), interpolation=cv2.INTER_LINEAR)
 
-    @functools.cached_property
+    @Lazy
     def _half_linear(self) -> np.ndarray:
         return planes.half_size(self._linear)
 

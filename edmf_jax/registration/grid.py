@@ -1,11 +1,11 @@
 """Tiles of a picture on a regular grid, and weighted means over all of them as two matrix products."""
 
 import dataclasses
-import functools
 
 import numpy as np
 
 from edmf_jax.registration.correlation import hann_profile
+from edmf_jax.registration.lazy import Lazy
 
 _MAX_TILES = 400
 _SIZES_PX = 32, 64
@@ -51,7 +51,7 @@ class TileGrid:
                        for n, count in zip(shape, (rows, columns)))
         return cls(shape, size, tops, lefts)
 
-    @functools.cached_property
+    @Lazy
     def half(self) -> "TileGrid":
         """The same tiles in a plane of which only every second pixel in both directions is given."""
         height, width = self.shape
@@ -62,11 +62,11 @@ class TileGrid:
         """The tiles' top left corners (x, y), row by row: `[R·C, 2]`."""
         return np.stack(np.meshgrid(self.lefts, self.tops), -1).reshape(-1, 2)
 
-    @functools.cached_property
+    @Lazy
     def _hann(self) -> tuple[np.ndarray, np.ndarray]:
         return self._profiles(hann_profile(self.size))
 
-    @functools.cached_property
+    @Lazy
     def _box(self) -> tuple[np.ndarray, np.ndarray]:
         return self._profiles(np.ones(self.size, np.float32))
 

@@ -4,7 +4,7 @@ Shots need not come in the order of focus.  Neighbors in focus share the most ma
 the likeness of thumbnails decides.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import cv2
 import numpy as np
@@ -19,16 +19,19 @@ _ALL_PAIRS = 24  # of more shots, only pairs of similar thumbnails are compared 
 _SIMILAR = 10  # for each shot
 
 
-def likeness(views: Sequence[View]) -> np.ndarray:
-    """How alike each two shots are, `[N, N]`, symmetric; 0 for pairs that were not compared, and on the diagonal."""
-    thumbnails = np.stack([_thumbnail(view) for view in views])
+def likeness(views: Sequence[View], run: Callable[[Callable, Iterable], Iterable] = map) -> np.ndarray:
+    """How alike each two shots are, `[N, N]`, symmetric; 0 for pairs that were not compared, and on the diagonal.
+
+    `run` works like `map`; that of a thread pool compares several pairs at once.
+    """
+    thumbnails = np.stack(list(run(_thumbnail, views)))
     correlation = np.maximum(thumbnails @ thumbnails.T, 0)
     np.fill_diagonal(correlation, 0)
     strongest = [features.strongest(view.keypoints, _KEYPOINTS) for view in views]
-    scores = np.zeros_like(correlation)
-    for i, j in _pairs_to_compare(correlation):
-        score = len(features.match(strongest[i], strongest[j])) + _THUMBNAIL_MATCHES * correlation[i, j]
-        scores[i, j] = scores[j, i] = max(score, 1e-3)
+    scores, pairs = np.zeros_like(correlation), list(_pairs_to_compare(correlation))
+    counts = run(lambda pair: len(features.match(strongest[pair[0]], strongest[pair[1]])), pairs)
+    for (i, j), count in zip(pairs, counts):
+        scores[i, j] = scores[j, i] = max(count + _THUMBNAIL_MATCHES * correlation[i, j], 1e-3)
     return scores
 
 

@@ -5,30 +5,18 @@ import dataclasses
 import cv2
 import numpy as np
 
-from edmf_jax.registration import features, fitting, opencv_baselines, planes, shifts, swarm, tiles, transforms
+from edmf_jax.registration import planes, shifts, tiles, transforms
 from edmf_jax.registration.blurs import BLURS, COARSE_BLURS, BlurCache, rescale_blurs
-from edmf_jax.registration.features import Keypoints
+from edmf_jax.registration.first_map import QUICK, THOROUGH, Kinds, map_from_keypoints, map_from_shift
 from edmf_jax.registration.in_place import lie_in_place
-from edmf_jax.registration.opencv_baselines import NO_POINTS, PointPairs
 from edmf_jax.registration.threads import one_blas_thread
 from edmf_jax.registration.verdict import METHODS, MODELS, Registration, RegistrationConfig, deviation_limit, judge
 from edmf_jax.registration.views import Level, View
 
-# Distances are px of the copies that keypoints are matched on, unless said otherwise.
-_AMPLE_MATCHES = 120  # consistent ones of the larger keypoints; with fewer, the smaller ones are searched too
-_ENOUGH_MATCHES = 80  # consistent ones; with fewer, contrast planes are searched too
-# Blurs of the contrast planes, tried in this order: content that is far out of focus in one shot looks the same in both
-# once both are soft.
-_CONTRAST_BLURS_PX = (3.0, 6.0, 0.0)
-_THOROUGH = (("all_keypoints", _ENOUGH_MATCHES),)
-_QUICK = (("keypoints", _AMPLE_MATCHES), *_THOROUGH)
-_CELL_PX = 3.0  # matches in one cell of this size, in both shots, count as one inlier
-_GUIDED_RADIUS_PX = 6.0
 AGREEMENT_PX = 1.5
 """A tile whose shift is shorter agrees with the map, px of the copy."""
 _COARSE_ROUNDS, _FINE_ROUNDS = 6, 3  # of refinement, on the coarsest and on larger copies
 _SIMILAR_SCALE = 1.2  # copies whose scales differ by more are brought to one before tiles are compared
-_SHIFT_BLUR_PX = 2.4  # of the planes that a shift is searched on if keypoints give no map
 
 
 def register(reference: np.ndarray, moving: np.ndarray, *, model: str = "auto", method: str = "pso-sift",
@@ -67,18 +55,18 @@ def register_views(reference: View, moving: View, *, model: str = "auto", method
         if view.doubts:
             return _in_place_if_so(dataclasses.replace(result, doubts=f"the {name} {view.doubts}"), reference, moving,
                                    config)
-    best, was_quick = _register_from(_QUICK, result, reference, moving, config)
+    best, was_quick = _register_from(QUICK, result, reference, moving, config)
     if was_quick and not best.confident:  # a better start may lead to a map that can be trusted
-        again, _ = _register_from(_THOROUGH, result, reference, moving, config)
+        again, _ = _register_from(THOROUGH, result, reference, moving, config)
         best = max((again, best), key=lambda one: (one.confident, one.agreeing_tiles))
     return _in_place_if_so(best, reference, moving, config)
 
 
-def _register_from(kinds: tuple[tuple[str, int], ...], result: Registration, reference: View, moving: View,
+def _register_from(kinds: Kinds, result: Registration, reference: View, moving: View,
                    config: RegistrationConfig) -> tuple[Registration, bool]:
     """The map that starts from the first of `kinds` of keypoints with enough matches; whether that was a quick one."""
     model, method = result.model, result.method
-    matrix, inliers, matches, was_quick = _map_from_keypoints(kinds, reference, moving, model, method, config)
+    matrix, inliers, matches, was_quick = map_from_keypoints(kinds, reference, moving, model, method, config)
     result = dataclasses.replace(result, matches=matches, inliers=len(inliers[0]))
     if len(inliers[0]):
         points, targets = (transforms.project(np.linalg.inv(view.match_scale), ends)
@@ -91,7 +79,7 @@ def _register_from(kinds: tuple[tuple[str, int], ...], result: Registration, ref
     refining = method == "pso-sift" and config.refine
     found = [] if matrix is None else [refine_views(reference, moving, matrix, result, config, refining=refining)]
     if method == "pso-sift" and result.inliers < config.min_inliers:
-        found.append(refine_views(reference, moving, _map_from_shift(reference, moving), result, config,
+        found.append(refine_views(reference, moving, map_from_shift(reference, moving), result, config,
                                   refining=refining))
     best = max(found, key=lambda one: (one.confident, one.agreeing_tiles), default=None)
     if best is None:
@@ -232,70 +220,3 @@ def _is_plausible(matrix: np.ndarray, reference: View, moving: View, config: Reg
         return False
     smallest, largest = transforms.relative_stretch(matrix, reference.shape, moving.shape)
     return smallest > 0.5 / config.max_stretch and largest < 2 * config.max_stretch
-
-
-def _map_from_shift(reference: View, moving: View) -> np.ndarray:
-    """A shift, px of the whole pictures, from the phase correlation of both whole; the rest of the map is a zoom."""
-    first, second = (view.levels[0].cache.band(_SHIFT_BLUR_PX) for view in (reference, moving))
-    to_second = planes.scaling_matrix(reference.shape, moving.shape)
-    fitted = cv2.resize(second, first.shape[::-1], interpolation=cv2.INTER_AREA)
-    # OpenCV multiplies its inputs by the window in place, and `first` is kept for other registrations.
-    (x, y), _ = cv2.phaseCorrelate(first.copy(), fitted, cv2.createHanningWindow(first.shape[::-1], cv2.CV_32F))
-    zoom = reference.levels[0].zoom
-    return to_second @ np.array([[1, 0, x * zoom], [0, 1, y * zoom], [0, 0, 1.0]])
-
-
-def _map_from_keypoints(kinds: tuple[tuple[str, int], ...], reference: View, moving: View, model: str, method: str,
-                        config: RegistrationConfig) -> tuple[np.ndarray | None, PointPairs, int, bool]:
-    """The map between the copies before refinement, or None; the matches that agree with it; the number of matches.
-
-    And whether the larger keypoints were enough for it.
-    """
-    small = reference.match_plane, moving.match_plane
-    model = "homography" if model == "auto" else model
-    if method == "ecc":
-        return opencv_baselines.ecc(*small, model), NO_POINTS, 0, False
-    if method != "pso-sift":
-        return *opencv_baselines.sift(*small, model, max_keypoints=config.max_keypoints,
-                                      magsac=method == "sift+magsac"), False
-    side = max(small[0].shape)
-    for name, enough in kinds:
-        first, second = getattr(reference, name), getattr(moving, name)
-        pairs = features.match(first, second)
-        consistent = features.filter_consistent(first, second, pairs, side)
-        if len(consistent) >= enough:
-            break
-    for blur_px in _CONTRAST_BLURS_PX:
-        if len(consistent) >= _ENOUGH_MATCHES:
-            break
-        more = reference.contrast_keypoints(blur_px), moving.contrast_keypoints(blur_px)
-        pairs = np.concatenate([pairs, features.match(*more) + np.array([len(first.points), len(second.points)])])
-        first, second = features.concatenate(first, more[0]), features.concatenate(second, more[1])
-        consistent = features.filter_consistent(first, second, pairs, side)
-    if len(consistent) < len(transforms.CONTROL_POINTS[model]):
-        return None, NO_POINTS, len(pairs), name == "keypoints"
-    matrix, inliers = _map_from_matches(first, second, consistent, small[0].shape, model, config)
-    return matrix, inliers, len(pairs), name == "keypoints"
-
-
-def _map_from_matches(first: Keypoints, second: Keypoints, pairs: np.ndarray, shape: tuple[int, int],
-                      model: str, config: RegistrationConfig) -> tuple[np.ndarray, PointPairs]:
-    """Swarm, guided matching, least squares: the map between the copies, and those of `pairs` that agree with it."""
-    unit = transforms.unit_matrix(shape)
-    to_px, scale = np.linalg.inv(unit), unit[0, 0]
-    to_unit = lambda chosen: (transforms.project(unit, first.points[chosen[:, 0]]),
-                              transforms.project(unit, second.points[chosen[:, 1]]))
-    limit = config.inlier_px * scale
-    found, _ = swarm.search(*to_unit(pairs), model, limit=limit, seed=config.seed, particles=config.particles,
-                            steps=config.steps)
-    guided = features.guided_match(first, second, to_px @ found @ unit, _GUIDED_RADIUS_PX)
-    for chosen in (pairs, guided):
-        if len(chosen) > 2 * len(transforms.CONTROL_POINTS[model]):
-            found, *_ = fitting.fit(found, *to_unit(chosen), model, limit=limit)
-    points, targets = to_unit(pairs)
-    agree = pairs[np.linalg.norm(transforms.project(found, points) - targets, axis=1) < limit]
-    ends = first.points[agree[:, 0]], second.points[agree[:, 1]]
-    # One corner may be a keypoint of several planes, sizes and orientations.
-    cells = np.floor(np.concatenate(ends, 1) / _CELL_PX)
-    distinct = np.sort(np.unique(cells, axis=0, return_index=True)[1])
-    return transforms.normalize(to_px @ found @ unit), (ends[0][distinct], ends[1][distinct])

@@ -10,6 +10,7 @@ Shots are taken in an order of their content, so the order in which they are giv
 
 import collections
 import dataclasses
+import importlib
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +32,12 @@ _MIN_LOOP_PX = 2.0  # a loop's map that is farther from the chain's, in addition
 _KEPT_BYTES = 200e6  # of all shots' planes
 _PLANES = 12  # that a shot keeps, counted in its own size
 _MIN_OVERLAP = 0.1  # of the reference: a shot that covers less is left out; neighbors must share more
+
+
+def import_solvers() -> None:
+    """Imports what stacks need of SciPy: a third of a second, which costs nothing while files are read."""
+    for name in ("csgraph", "linalg"):
+        importlib.import_module(f"scipy.sparse.{name}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,11 +116,11 @@ class _Work:
     def join(self) -> None:
         """Registers pairs until all shots are joined, or what is left can't be."""
         usable = [number for number, view in enumerate(self._views) if not view.doubts]
-        for _ in self.pool.map(lambda i: self._views[i].keypoints, usable):
+        for _ in self.pool.map(lambda i: self._views[i].find_keypoints(), usable):
             self._advance(0.5)
         scores = np.zeros((len(self._views),) * 2)
         if len(usable) > 1:
-            scores[np.ix_(usable, usable)] = neighbors.likeness([self._views[i] for i in usable])
+            scores[np.ix_(usable, usable)] = neighbors.likeness([self._views[i] for i in usable], self.pool.map)
         for _ in range(_MAX_ATTEMPTS):
             pairs = neighbors.spanning_forest(scores, self.tree, set(self.found))
             if not pairs:

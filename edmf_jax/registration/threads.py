@@ -1,11 +1,13 @@
 """How many threads work, and that the libraries below do not start their own beside them."""
 
 import contextlib
+import functools
 import os
+import sys
 from collections.abc import Iterator
 
 import cv2
-from threadpoolctl import threadpool_limits
+from threadpoolctl import ThreadpoolController
 
 
 @contextlib.contextmanager
@@ -20,9 +22,15 @@ def one_thread_each() -> Iterator[None]:
         cv2.setNumThreads(before)
 
 
-def one_blas_thread() -> threadpool_limits:
+def one_blas_thread() -> contextlib.AbstractContextManager:
     """A context in which BLAS works on one thread: the matrices of a registration are too small for more."""
-    return threadpool_limits(1, user_api="blas")
+    return _controller(len(sys.modules)).limit(limits=1, user_api="blas")
+
+
+@functools.lru_cache(maxsize=1)
+def _controller(modules: int) -> ThreadpoolController:
+    """Finds the libraries, which takes 2 ms; again when there are more `modules`, which may have loaded others."""
+    return ThreadpoolController()
 
 
 def usable_cores() -> int:

@@ -5,15 +5,11 @@ affine map; (0, 0), (1, 0), (1, 1), (0, 1) for a homography.  Their images are t
 parameters: lengths of similar size without constraints, which suits a particle
 swarm.  `unit_matrix` brings positions in the reference into the unit square.
 
-Functions with `xp` take NumPy and jax.numpy arrays alike; leading axes are batch axes.
+Leading axes are batch axes.  A fit calls the first two functions hundreds of times with few points each, so they are
+written for few calls of NumPy.
 """
 
-from types import ModuleType
-from typing import Any
-
 import numpy as np
-
-Array = Any  # np.ndarray or jax.Array
 
 CONTROL_POINTS = {
     "similarity": np.array([[0.0, 0], [1, 1]]),
@@ -29,47 +25,48 @@ def check_model(model: str) -> None:
         raise ValueError(f"model must be one of {', '.join(CONTROL_POINTS)}, got {model!r}")
 
 
-def from_controls(controls: Array, xp: ModuleType = np) -> Array:
-    """Matrices `[..., 3, 3]` that map the control points to `controls`, `[..., 2 | 3 | 4, 2]`.
+def from_controls(controls: np.ndarray) -> np.ndarray:
+    """Matrices `[..., 3, 3]` that map the control points to `controls`, `[..., 2 | 3 | 4, 2]`, in their dtype.
 
     The number of control points decides the model.  For four it is the closed form of the map from the unit square
     to a quadrilateral (Heckbert 1989, Fundamentals of Texture Mapping and Image Warping, section 2.2.3).
     """
-    p = [controls[..., i, :] for i in range(controls.shape[-2])]
-    x, y = (lambda v: v[..., 0]), (lambda v: v[..., 1])
-    zero = xp.zeros_like(x(p[0]))
-    if len(p) == 2:  # (a + bi)(1 + i) = p1 − p0 as complex numbers
-        d = p[1] - p[0]
-        a, b = (x(d) + y(d)) / 2, (y(d) - x(d)) / 2
-        rows = [a, -b, x(p[0]), b, a, y(p[0]), zero, zero, zero + 1]
-    elif len(p) == 3:
-        u, v = p[1] - p[0], p[2] - p[0]
-        rows = [x(u), x(v), x(p[0]), y(u), y(v), y(p[0]), zero, zero, zero + 1]
+    x, y = ([controls[..., i, axis] for i in range(controls.shape[-2])] for axis in (0, 1))
+    matrices = np.zeros((*controls.shape[:-2], 3, 3), controls.dtype)
+    matrices[..., 0, 2], matrices[..., 1, 2], matrices[..., 2, 2] = x[0], y[0], 1
+    if len(x) == 2:  # (a + bi)(1 + i) = p1 − p0 as complex numbers
+        dx, dy = x[1] - x[0], y[1] - y[0]
+        a, b = (dx + dy) / 2, (dy - dx) / 2
+        columns = (a, b), (-b, a)
+    elif len(x) == 3:
+        columns = (x[1] - x[0], y[1] - y[0]), (x[2] - x[0], y[2] - y[0])
     else:
-        total = p[0] - p[1] + p[2] - p[3]
-        d1, d2 = p[1] - p[2], p[3] - p[2]
-        cross = x(d1) * y(d2) - y(d1) * x(d2)
-        cross = xp.where(xp.abs(cross) < 1e-12, 1e-12, cross)
-        g = (x(total) * y(d2) - y(total) * x(d2)) / cross
-        h = (x(d1) * y(total) - y(d1) * x(total)) / cross
-        u = p[1] - p[0] + g[..., None] * p[1]
-        v = p[3] - p[0] + h[..., None] * p[3]
-        rows = [x(u), x(v), x(p[0]), y(u), y(v), y(p[0]), g, h, zero + 1]
-    return xp.stack(rows, -1).reshape(*controls.shape[:-2], 3, 3)
+        totals = x[0] - x[1] + x[2] - x[3], y[0] - y[1] + y[2] - y[3]
+        first, second = (x[1] - x[2], y[1] - y[2]), (x[3] - x[2], y[3] - y[2])
+        cross = first[0] * second[1] - first[1] * second[0]
+        cross = np.where(np.abs(cross) < 1e-12, 1e-12, cross)
+        g = (totals[0] * second[1] - totals[1] * second[0]) / cross
+        h = (first[0] * totals[1] - first[1] * totals[0]) / cross
+        matrices[..., 2, 0], matrices[..., 2, 1] = g, h
+        columns = (x[1] - x[0] + g * x[1], y[1] - y[0] + g * y[1]), (x[3] - x[0] + h * x[3], y[3] - y[0] + h * y[3])
+    for column, (top, bottom) in enumerate(columns):
+        matrices[..., 0, column], matrices[..., 1, column] = top, bottom
+    return matrices
 
 
-def project(matrices: Array, points: Array, xp: ModuleType = np) -> Array:
+def project(matrices: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Maps `points` `[N, 2]` by `matrices` `[..., 3, 3]`: `[..., N, 2]`.
 
     Points on or behind the horizon (w ≤ 1e-6) are divided by 1e-6: they land far away instead of at infinity.
     """
     x, y = points[..., 0], points[..., 1]
-    m = lambda i, j: matrices[..., i, j, None]
-    # The matrices' batch axes are added explicitly, for strict rank promotion.
-    x, y = (v.reshape((1,) * (matrices.ndim - 2) + v.shape) for v in (x, y))
-    w = m(2, 0) * x + m(2, 1) * y + m(2, 2)
-    w = xp.where(w > 1e-6, w, 1e-6)
-    return xp.stack([(m(0, 0) * x + m(0, 1) * y + m(0, 2)) / w, (m(1, 0) * x + m(1, 1) * y + m(1, 2)) / w], -1)
+    rows = [[matrices[..., i, j, None] for j in range(3)] for i in range(3)]
+    horizontal, vertical, w = (a * x + b * y + c for a, b, c in rows)
+    w = np.where(w > 1e-6, w, 1e-6)
+    mapped = np.empty((*w.shape, 2), np.result_type(horizontal, w))
+    np.divide(horizontal, w, out=mapped[..., 0])
+    np.divide(vertical, w, out=mapped[..., 1])
+    return mapped
 
 
 def unit_matrix(shape: tuple[int, ...]) -> np.ndarray:

@@ -143,11 +143,21 @@ def deviation_limit(config: RegistrationConfig, reference: tuple[int, ...]) -> f
 def doubt_of_deviation(found: Registration, config: RegistrationConfig, reference: tuple[int, ...]) -> list[str]:
     """A line if the deviation is over its limit for a reference of this shape; else nothing."""
     # What a flow predicts is an error everywhere, not that of the worst corner.
-    limit_px = deviation_limit(config, reference) / (2 if found.flow else 1)
+    limit_px, where = deviation_limit(config, reference) / (2 if found.flow else 1), "content is" if found.flow else (
+        "corners are")
     if found.deviation_px <= limit_px:
         return []
-    return [f"the {'content is' if found.flow else 'corners are'} uncertain by {found.deviation_px:.1f} px, "
-            f"more than {limit_px:.1f}"]
+    if not np.isfinite(found.deviation_px):
+        return ["too little content agrees to tell how exact its place is"]
+    if found.deviation_px > np.hypot(*reference[:2]):
+        return [f"the {where} uncertain by more than the whole picture"]
+    return [f"the {where} uncertain by {_unlike(found.deviation_px, limit_px)}"]
+
+
+def _unlike(px: float, limit_px: float) -> str:
+    """"1.3 px, more than 1.2", with as many digits as show a difference."""
+    digits = next((n for n in (1, 2, 3) if f"{px:.{n}f}" != f"{limit_px:.{n}f}"), 4)
+    return f"{px:.{digits}f} px, more than {limit_px:.{digits}f}"
 
 
 def require_confident(found: Registration, reference: str, moving: str) -> Registration:

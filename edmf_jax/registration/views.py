@@ -1,7 +1,6 @@
 """A shot as registration sees it: small copies of its luma, and what is found in them, each computed once."""
 
 import dataclasses
-import functools
 
 import cv2
 import numpy as np
@@ -9,6 +8,7 @@ import numpy as np
 from edmf_jax.registration import features, in_place, planes
 from edmf_jax.registration.blurs import BlurCache
 from edmf_jax.registration.features import Keypoints
+from edmf_jax.registration.lazy import Lazy
 from edmf_jax.registration.verdict import RegistrationConfig
 
 _MIN_CONTRAST = 0.004  # standard deviation of luma in [0, 1]; one level of 8 bits
@@ -85,13 +85,18 @@ class View:
         """Which pixels of a copy of `shape` the shot has entirely, bool."""
         return cv2.resize(mask.astype(np.float32), shape[::-1], interpolation=cv2.INTER_AREA) > MASK_COVERED
 
-    @functools.cached_property
+    @Lazy
     def keypoints(self) -> Keypoints:
         """The larger ones of the gradient, which exposure and blur barely affect: enough for most pictures."""
         plane = planes.gradient_plane(self.match_plane, self._config.blur_px)
         return features.detect_at_half_size(plane, self._config.max_keypoints)
 
-    @functools.cached_property
+    def find_keypoints(self) -> None:
+        """Finds the `keypoints` now, if the shot can be registered to anything."""
+        if not self.doubts:
+            _ = self.keypoints
+
+    @Lazy
     def all_keypoints(self) -> Keypoints:
         """The smaller ones too."""
         plane = planes.gradient_plane(self.match_plane, self._config.blur_px)

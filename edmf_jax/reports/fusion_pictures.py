@@ -143,7 +143,8 @@ def _place_shots(fusion: FusionRecord, given: Sequence[shots.Shot], progress: Ca
         progress(f"showing {name}", number / len(given))
         image = shots.read(shot, name)
         reference = reference or image.shape
-        shots.check_compatible(image, name, reference, fusion.names[0], registration is None)
+        if error := shots.incompatible(image.shape, name, reference, fusion.names[0], registration is None):
+            raise error
         matrix, flow = (np.eye(3), None) if registration is None else (registration.matrix, registration.flow)
         yield PlacedShot(to_8_bits(shots.squeeze_gray(image)), matrix, flow, fusion.frame)
 

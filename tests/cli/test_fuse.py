@@ -147,7 +147,8 @@ def test_choices_are_those_of_the_library():
     choices = photo_options._CHOICES
     assert set(options.ALIGN) == set(choices["align"]) and set(options.MODELS) == set(choices["model"])
     assert choices["exposure"] == fuse.EXPOSURES and choices["pixels"] == fuse.PIXELS
-    assert choices["hot_pixels"] == fuse.HOT_PIXELS and set(choices["tie"]) == {None, "near", "far"}
+    assert choices["hot_pixels"] == fuse.HOT_PIXELS and choices["moving"] == fuse.MOVING
+    assert set(choices["tie"]) == {None, "near", "far"}
 
 
 @pytest.fixture

@@ -77,6 +77,20 @@ def test_help_imports_nothing_but_the_parser(words):
             assert command in "\n".join(shown)
 
 
+def test_the_parser_of_one_command_is_that_of_all():
+    """A command's own parser is made alone, which is sooner; it has to be the same, and all have to be known."""
+    from edmf_jax.cli.main import _COMMANDS, make_parser
+
+    def helps(parser):
+        (commands,) = (action for action in parser._actions if action.dest == "command")
+        return {name: sub.format_help() for name, sub in commands.choices.items()}
+
+    of_all = helps(make_parser())
+    assert set(of_all) == set(_COMMANDS) and all("show this help" in text for text in of_all.values())
+    for name in _COMMANDS:
+        assert helps(make_parser(name))[name] == of_all[name]
+
+
 def test_help_loads_only_the_modules_of_the_command_line():
     code = "import sys; from edmf_jax.cli.main import make_parser; make_parser(); " \
            "print(*sorted(name for name in sys.modules if name.startswith('edmf_jax')))"

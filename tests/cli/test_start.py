@@ -1,4 +1,7 @@
-"""What a command imports: fusing photographs needs no JAX, whose import takes longer than fusing two small ones."""
+"""What a command imports: fusing photographs needs no JAX, whose import takes longer than fusing two small ones.
+
+Nor what takes tens of milliseconds and is not used: no bar without a terminal, no reader of TIFFs without one.
+"""
 
 import subprocess
 import sys
@@ -6,7 +9,8 @@ import sys
 import cv2
 import numpy as np
 
-HEAVY = ("jax", "flax", "optax", "orbax", "tensorflow", "scipy", "PIL.Image", "psutil", "onnxruntime")
+HEAVY = ("jax", "flax", "optax", "orbax", "tensorflow", "scipy", "PIL.Image", "psutil", "onnxruntime",
+         "tqdm", "tifffile", "platformdirs")
 CODE = """
 import sys
 from edmf_jax.cli.main import main

@@ -52,6 +52,20 @@ def test_a_reference_that_is_left_out_hands_on_its_part(folder, tmp_path):
     np.testing.assert_array_equal(fused, fuse_files(paths(folder, "ca"), tmp_path / "two.png"))
 
 
+def test_a_black_file_is_left_out_of_three_whichever_comes_first(folder, tmp_path):
+    write_image(tmp_path / "black.png", np.zeros((*SIZE, 3), np.uint8), Metadata(dpi=(99, 99)))
+    fuse_files(paths(folder, "ac"), tmp_path / "two.png")
+    for given in ([tmp_path / "black.png", *paths(folder, "ac")], [*paths(folder, "ac"), tmp_path / "black.png"]):
+        gone = {}
+        fuse_files(given, tmp_path / "out.png", left_out=gone.__setitem__, force=True,
+                   save_alignment=tmp_path / "a.json")
+        assert gone == {str(tmp_path / "black.png"): "it is black all over"}
+        assert (tmp_path / "out.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+        fuse_files(given, tmp_path / "again.png", force=True, use_alignment=tmp_path / "a.json", left_out=print)
+        np.testing.assert_array_equal(read_image(tmp_path / "again.png"), read_image(tmp_path / "two.png"))
+    assert [name.name for name, _ in align_files(given, tmp_path / "aligned", left_out=print)] == ["a.png", "c.png"]
+
+
 @pytest.mark.parametrize(("names", "on_bad_shot"), [("abc", "stop"), ("ab", None), ("ab", "skip")])
 def test_a_run_that_may_not_go_on_writes_nothing(folder, tmp_path, names, on_bad_shot):
     with pytest.raises(UserError) as caught:

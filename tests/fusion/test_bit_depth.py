@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from edmf_jax.errors import UserError
 from edmf_jax.fusion.align import align_files
 from edmf_jax.fusion.fuse import fuse, fuse_files
 from edmf_jax.fusion.pixels import shrink_back, stretch, white_for
@@ -60,8 +59,9 @@ def test_the_range_is_that_of_the_whole_stack():
     wide = fuse_photos([stretch(x, 4095) for x in (dark, bright)], options=ALIGNED)
     np.testing.assert_array_equal(fused.image, shrink_back(wide.image, 4095))
     assert fused.stops == wide.stops
-    with pytest.raises(UserError, match="B: this shot is black all over"):
-        fuse_photos([dark, darker, bright], ["A", "B", "C"], options=ALIGNED)
+    without = fuse_photos([dark, darker, bright], options=ALIGNED)
+    assert without.left_out == {1: "it is black all over"}
+    np.testing.assert_array_equal(without.image, fused.image)
 
 
 def test_16_bits_are_not_read_more_often():

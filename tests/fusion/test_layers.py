@@ -92,9 +92,29 @@ def test_a_run_that_fails_leaves_no_part_of_the_layers(tmp_path, given):
     for folder in ("old", "new"):
         with pytest.raises(RuntimeError), LayerFiles(tmp_path / folder, NAMES, Metadata(), np.dtype(np.uint8)) as one:
             one(0, *next(zip(*given)))
-            assert (tmp_path / folder / "02-b-mask.png").is_file()
             raise RuntimeError
     assert [path.name for path in tmp_path.rglob("*")] == ["old", "notes.txt"]
+
+
+def test_a_run_that_is_killed_leaves_no_part_of_the_layers(tmp_path, given):
+    """Only a hidden folder, which the next run removes; files that somebody else has put there stay."""
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "notes.txt").touch()
+    kept = []
+    for folder in ("old", "new"):
+        killed = LayerFiles(tmp_path / folder, NAMES, Metadata(), np.dtype(np.uint8))
+        killed.__enter__()
+        killed(0, *next(zip(*given)))
+        kept.append(killed)  # as when a process is killed, nothing is cleaned up
+    seen = sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith("."))
+    assert seen == ["old"] and [path.name for path in (tmp_path / "old").iterdir()] == ["notes.txt"]
+    for hidden in tmp_path.glob(".edmf-*"):
+        first, name, host, _, token = hidden.name.split("-")
+        hidden.rename(hidden.with_name(f"{first}-{name}-{host}-{2**22 + 1}-{token}"))  # no process has this number
+    for folder in ("old", "new"):
+        write(tmp_path / folder, given)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "old"]
+    assert len(list((tmp_path / "new").iterdir())) == 6 and len(list((tmp_path / "old").iterdir())) == 7
 
 
 def test_layers_replace_no_shot_in_their_folder(tmp_path):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from edmf_jax.errors import UserError
+from edmf_jax.fusion import tiling
 from edmf_jax.fusion.fuse import fuse_files
 from edmf_jax.fusion.slabs import fuse_slabs, slab_ranges
-from edmf_jax.fusion.stack import network
 from edmf_jax.io.images import read_image, write_image
 from edmf_jax.io.metadata import Metadata, read_metadata
 from edmf_jax.io.photographs import read_shot_with_mask
@@ -98,7 +98,7 @@ def test_a_slab_of_all_shots_is_their_fusion(folder, known, tmp_path):
 
 def test_a_slab_of_the_network_has_no_black_edges(folder, known, tmp_path, monkeypatch):
     """The network is the mean of its planes.  The first shot of the second slab lacks the frame's last columns."""
-    monkeypatch.setattr(network, "fuse_piece", lambda model, params, a, b, shape: (a + b) / 2)
+    monkeypatch.setattr(tiling, "fuse_piece", lambda model, params, a, b, shape: (a + b) / 2)
     _, second = fuse_slabs([folder], tmp_path, 2, 0, reference=2, use_alignment=known, suffix=".tif", weights=WEIGHTS)
     image, mask = read_shot_with_mask(second.path)
     plain = read_image(folder / "2.png").astype(int)

@@ -9,13 +9,14 @@ from edmf_jax.core.color import luma
 from edmf_jax.core.model import make_model
 from edmf_jax.core.padded import MARGIN_PX
 from edmf_jax.errors import UserError
-from edmf_jax.fusion import tiling
+from edmf_jax.fusion import engine, tiling
 from edmf_jax.fusion.fuse import fuse
+from edmf_jax.fusion.stack import PhotoOptions, fuse_photos, tiles
 from edmf_jax.fusion.tiling import fuse_levels, fuse_mufusion, fuse_whole, tile_starts
 from edmf_jax.io.images import read_image
 from edmf_jax.weights.store import Weights
 from tests.helpers.files import nest, shared_file
-from tests.helpers.networks import MODEL, PARAMS, run_padded, run_unpadded
+from tests.helpers.networks import FAST_COMPILE, MODEL, PARAMS, WEIGHTS, run_padded, run_unpadded
 
 
 def planes(height, width, seed=0):
@@ -31,6 +32,24 @@ def in_one_piece(a, b):
 def compile_lightly(monkeypatch):
     monkeypatch.setattr(tiling, "_fuse_padded", run_padded)
     monkeypatch.setattr(tiling, "_fuse_tiles", run_unpadded)
+    monkeypatch.setattr(tiling, "_fuse_several", run_several)
+
+
+run_several = jax.jit(tiling._fuse_several.__wrapped__, **FAST_COMPILE)
+
+
+@pytest.fixture
+def batches(monkeypatch):
+    """As on an accelerator, three pieces at once; the list of how many pieces, of which shape, each batch has."""
+    sent, send = [], tiling._send
+
+    def note(model, params, batch, shape, at_once):
+        sent.append((len(batch), shape))
+        return send(model, params, batch, shape, at_once)
+
+    monkeypatch.setattr(tiling, "_send", note)
+    monkeypatch.setattr(engine, "pieces_at_once", lambda: 3)
+    return sent
 
 
 @pytest.mark.parametrize("size", [(16, 16), (17, 20), (31, 44), (44, 43)])
@@ -65,6 +84,60 @@ def test_large_pictures_are_cut_exactly(monkeypatch, size):
 def test_the_size_of_the_pieces_changes_nothing(largest_px):
     a, b = planes(113, 147)
     np.testing.assert_allclose(fuse_whole(MODEL, PARAMS, a, b, largest_px), in_one_piece(a, b), atol=2e-6)
+
+
+def one_by_one(monkeypatch):
+    monkeypatch.setattr(engine, "pieces_at_once", lambda: 1)
+
+
+def test_an_accelerator_takes_several_pieces_at_once(batches, monkeypatch):
+    a, b = planes(100, 60)
+    together = fuse_whole(MODEL, PARAMS, a, b, 60)
+    assert batches == [(3, (64, 64)), (2, (64, 64))] and together.std() > 0.01
+    one_by_one(monkeypatch)
+    np.testing.assert_allclose(together, fuse_whole(MODEL, PARAMS, a, b, 60), atol=2e-6)
+
+
+def test_pictures_of_several_sizes_share_batches(batches, monkeypatch):
+    """The padded shape decides which pieces go together; the last batch has empty places."""
+    pairs = [np.random.default_rng(seed).integers(0, 256, (2, *size), np.uint8)
+             for seed, size in enumerate([(60, 60), (59, 57), (57, 60), (58, 59)])]
+    together = tiling.fuse_levels_of(pairs, MODEL, PARAMS)
+    assert batches == [(3, (64, 64)), (1, (64, 64))]
+    one_by_one(monkeypatch)
+    for pair, fused in zip(pairs, together):
+        difference = np.abs(fused.astype(int) - fuse_levels(MODEL, PARAMS, *pair))
+        assert fused.std() > 1 and difference.max() <= 1 and (difference > 0).mean() < 1e-3
+
+
+def test_the_next_pieces_are_taken_while_some_are_computed(batches):
+    taken = []
+
+    def given():
+        for number in range(10):
+            taken.append(number)
+            yield planes(20, 23 + number, number)
+
+    fused = tiling.fuse_pieces(MODEL, PARAMS, given(), (64, 64))
+    first = next(fused)
+    assert taken == list(range(6)) and batches == [(3, (64, 64))] * 2
+    fused = [first, *fused]
+    assert len(fused) == 10 and batches[3] == (1, (64, 64))
+    for number, plane in enumerate(fused):
+        expected = tiling.fuse_piece(MODEL, PARAMS, *planes(20, 23 + number, number), (64, 64))
+        np.testing.assert_allclose(plane, expected, atol=2e-6)
+
+
+def test_pixels_of_the_network_are_the_same_from_batches(batches, monkeypatch):
+    shots = list(np.random.default_rng(5).integers(60, 200, (2, 60, 90), np.uint8))
+    monkeypatch.setattr(tiles, "NETWORK_TILE_PX", 60)
+    options = PhotoOptions(align="none", pixels="network")
+    together = fuse_photos(shots, weights=WEIGHTS, options=options)
+    assert batches == [(3, (64, 64)), (1, (64, 64))]
+    one_by_one(monkeypatch)
+    alone = fuse_photos(shots, weights=WEIGHTS, options=options)
+    assert np.abs(together.image.astype(int) - alone.image).max() <= 1 and together.image.std() > 1
+    np.testing.assert_array_equal(together.sources, alone.sources)
 
 
 @pytest.mark.parametrize("length", [1, 16, 91, 92, 93, 136, 137, 180, 1000])

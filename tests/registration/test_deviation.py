@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edmf_jax.registration import Registration, RegistrationConfig, fitting, tiles, transforms
-from edmf_jax.registration.verdict import judge
+from edmf_jax.registration.verdict import doubt_of_deviation, judge
 
 CORNERS = transforms.CONTROL_POINTS["homography"]
 WIDE_LIMIT = 10.0  # gives all points nearly the same weight
@@ -121,7 +121,18 @@ def test_the_limit_is_3_px_within_shares_of_the_diagonal(diagonal_px, limit_px):
     good = Registration(np.eye(3), "pso-sift", "homography", matches=99, inliers=99, tiles=99, agreeing_tiles=99,
                         overlap=1.0)
     shape = 0.6 * diagonal_px, 0.8 * diagonal_px
-    for deviation, confident in ((limit_px - 0.01, True), (limit_px + 0.01, False), (float("nan"), False)):
+    for deviation, doubt in ((limit_px - 0.01, None), (limit_px + 0.01, "the corners are uncertain by "),
+                             (float("nan"), "too little content agrees to tell how exact its place is")):
         found = judge(dataclasses.replace(good, deviation_px=deviation), RegistrationConfig(), shape, shape)
-        assert found.confident == confident
-        assert confident or found.doubts.startswith("the corners are uncertain by ")
+        assert found.confident == (doubt is None)
+        assert found.doubts.startswith(doubt or "")
+
+
+@pytest.mark.parametrize(("deviation_px", "doubt"), [
+    (4.52, "the corners are uncertain by 4.5 px, more than 3.0"),
+    (3.004, "the corners are uncertain by 3.004 px, more than 3.000"),
+    (1e9, "the corners are uncertain by more than the whole picture"),
+    (float("inf"), "too little content agrees to tell how exact its place is")])
+def test_doubts_about_the_deviation_say_something(deviation_px, doubt):
+    found = Registration(np.eye(3), "pso-sift", "homography", deviation_px=deviation_px)
+    assert doubt_of_deviation(found, RegistrationConfig(), (900, 1200)) == [doubt]

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
+from edmf_jax.fusion import tiling
 from edmf_jax.fusion.fuse import fuse_files
-from edmf_jax.fusion.stack import network
 from edmf_jax.io.images import write_image
 from edmf_jax.reports.fusion_html import MAX_SHOWN_MATCHES
 from edmf_jax.reports.fusion_page import make_page
@@ -22,7 +22,7 @@ def page_file(tmp_path_factory):
     for path, shot in zip(paths, two_shots(400, 520)):
         write_image(path, shot)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(network, "fuse_piece", lambda model, params, a, b, shape: (a + b) / 2)
+        patch.setattr(tiling, "fuse_piece", lambda model, params, a, b, shape: (a + b) / 2)
         fuse_files(paths, folder / "out.png", weights=WEIGHTS, report=folder / "page.html", make_page=make_page)
     return (folder / "page.html").as_uri()
 

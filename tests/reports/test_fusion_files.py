@@ -8,8 +8,8 @@ from edmf_jax.cli import main
 from edmf_jax.core.color import luma
 from edmf_jax.errors import MissingFileError, UserError
 from edmf_jax.fusion import fuse as fusion_module
+from edmf_jax.fusion import tiling
 from edmf_jax.fusion.fuse import fuse_files
-from edmf_jax.fusion.stack import network
 from edmf_jax.io.images import read_image, write_image
 from edmf_jax.registration import transforms
 from edmf_jax.reports.fusion_page import make_page
@@ -20,7 +20,7 @@ from tests.helpers.reports import decoded, pairs_of
 @pytest.fixture
 def quick(monkeypatch):
     """No network: the mean of its planes; and shots that need no registration."""
-    monkeypatch.setattr(network, "fuse_piece", lambda model, params, a, b, shape: (a + b) / 2)
+    monkeypatch.setattr(tiling, "fuse_piece", lambda model, params, a, b, shape: (a + b) / 2)
 
 
 @pytest.fixture

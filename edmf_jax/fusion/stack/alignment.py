@@ -13,17 +13,16 @@ import numpy as np
 from edmf_jax.errors import UserError
 from edmf_jax.fusion.pixels import shrink_back
 from edmf_jax.fusion.stack import shots as shots_
+from edmf_jax.fusion.stack.bad_shots import BadShot, check_placed, check_refused
 from edmf_jax.fusion.stack.options import PhotoOptions
 from edmf_jax.fusion.stack.shots import Shot
-from edmf_jax.fusion.stack.sketches import Sketch, sketch_all
+from edmf_jax.fusion.stack.sketches import Refused, Sketch, sketch_all
 from edmf_jax.registration import Registration, register_stack, warp
 from edmf_jax.registration.threads import one_thread_each, usable_cores
 from edmf_jax.registration.warping import warp_mask
 from edmf_jax.runtime.process import give_back_memory
 
 _STRIP_PX = 256
-_MAX_LEFT_OUT = 1 / 2  # of the shots; if so many can't be placed, the rest is not the scene either
-_MAX_TOLD = 8  # shots that a message names
 ignore: Callable[[str, str], None] = lambda name, reason: None
 
 
@@ -47,17 +46,18 @@ class Alignment:
     left_out: Mapping[int, str] = dataclasses.field(default_factory=dict)
 
 
-Known = Callable[[Sequence[tuple[int, ...]]], Alignment]
-"""An alignment from an earlier run, as a function of the shapes of the shots."""
+Known = Callable[[Sequence[tuple[int, ...] | None]], Alignment]
+"""An alignment from an earlier run, as a function of the shapes of the shots; None for one that can't be used."""
 
 
-def align_sketches(sketches: Sequence[Sketch], names: Sequence[str], options: PhotoOptions, *,
+def align_sketches(sketches: Sequence[Sketch | Refused], names: Sequence[str], options: PhotoOptions, *,
                    known: Known | None = None, report: Callable[[float], None] = lambda share: None,
                    left_out: Callable[[str, str], None] = ignore, warn: Callable[[str], None] = lambda line: None
                    ) -> Alignment:
     """Registers the shots, or takes a known alignment, and tells at once which shots will not be used.
 
-    A shot that is the same picture as one before it is left out of three and more: it adds nothing.
+    A shot that is the same picture as one before it is left out of three and more: it adds nothing.  So is one that
+    can't be used (black, damaged, of the wrong size).
 
     Args:
       sketches, names: of the shots, the one whose frame is wanted first.
@@ -70,15 +70,20 @@ def align_sketches(sketches: Sequence[Sketch], names: Sequence[str], options: Ph
     Raises:
       UserError: shots can't be placed and `options` does not allow to go on without them; fewer than two are left.
     """
-    found = None if known is None else known([one.shape for one in sketches])
-    repeated = _find_repeated(sketches, names, range(len(sketches)) if found is None else found.used)
-    distinct = [number for number in range(len(sketches)) if number not in repeated]
+    refused = {number: one.error for number, one in enumerate(sketches) if isinstance(one, Refused)}
+    check_refused(refused, names, options)
+    found = None if known is None else known([None if number in refused else one.shape
+                                              for number, one in enumerate(sketches)])
+    usable = [number for number in range(len(sketches)) if number not in refused]
+    repeated = _find_repeated(sketches, names, usable if found is None else found.used)
+    distinct = [number for number in usable if number not in repeated]
     if found is None and options.align == "none":
         found = Alignment(tuple(distinct), dict.fromkeys(distinct))
     elif found is None:
-        found = _register([sketches[number] for number in distinct], distinct, names, options, report, warn)
+        found = _register([sketches[number] for number in distinct], distinct, names, options, report, warn, refused)
     found = dataclasses.replace(found, used=tuple(number for number in found.used if number not in repeated),
-                                left_out={**found.left_out, **repeated})
+                                left_out={**found.left_out, **repeated,
+                                          **{number: error.reason for number, error in refused.items()}})
     for number, reason in sorted(found.left_out.items()):
         left_out(names[number], reason)
     if known is not None:
@@ -108,8 +113,9 @@ def _find_repeated(sketches: Sequence[Sketch], names: Sequence[str], numbers: Se
 
 
 def _register(sketches: Sequence[Sketch], numbers: Sequence[int], names: Sequence[str], options: PhotoOptions,
-              report: Callable[[float], None], warn: Callable[[str], None]) -> Alignment:
-    """The alignment of the shots that `numbers` names."""
+              report: Callable[[float], None], warn: Callable[[str], None], refused: Mapping[int, BadShot]
+              ) -> Alignment:
+    """The alignment of the shots that `numbers` names; `refused` are others, which can't be used."""
     best_effort = options.align == "best-effort"
     found = register_stack([one.view for one in sketches], [one.digest for one in sketches], model=options.model,
                            method="pso-sift" if best_effort else options.align, best_effort=best_effort,
@@ -117,7 +123,7 @@ def _register(sketches: Sequence[Sketch], numbers: Sequence[int], names: Sequenc
     give_back_memory()
     shown = [names[number] for number in numbers]
     reasons = {number: reason.format(*shown) for number, reason in found.left_out.items()}
-    _check_bad_shots(reasons, shown, options)
+    check_placed({numbers[i]: reason for i, reason in reasons.items()}, refused, names, len(numbers), options)
     for number, one in enumerate(found.registrations):
         if one is not None and not one.confident:
             because = " because of --align best-effort" if best_effort else " all the same"
@@ -130,22 +136,6 @@ def _register(sketches: Sequence[Sketch], numbers: Sequence[int], names: Sequenc
               for i, one in enumerate(found.registrations) if i in used}
     return Alignment(tuple(numbers[i] for i in used), placed,
                      {numbers[i]: f"it can't be placed: {reason}" for i, reason in reasons.items()})
-
-
-def _check_bad_shots(reasons: Mapping[int, str], names: Sequence[str], options: PhotoOptions) -> None:
-    """Raises UserError if shots can't be placed and the run should not go on without them; names them, up to 8."""
-    may_skip = options.on_bad_shot == "skip" or (options.on_bad_shot == "auto" and len(names) > 2)
-    left = len(names) - len(reasons)
-    if not reasons or (may_skip and left >= 2 and len(reasons) <= _MAX_LEFT_OUT * len(names)):
-        return
-    way_out = "--align best-effort takes the best maps there are, --align none if they are registered already"
-    if not may_skip and left >= 2:
-        way_out += ", --on-bad-shot skip goes on without"
-    told = [f"{names[number]}: cannot be registered{' ' if reason.startswith('to ') else ', '}{reason}"
-            for number, reason in sorted(reasons.items())]
-    listed = "; ".join(told[:_MAX_TOLD] + [f"and {len(told) - _MAX_TOLD} more"] * (len(told) > _MAX_TOLD))
-    count = f"{len(reasons)} of {len(names)} shots can't be placed: " if len(names) > 2 else ""
-    raise UserError(f"{count}{listed}; check that all show the same scene, or use one of these: {way_out}")
 
 
 def align_photos(shots: Sequence[Shot], names: Sequence[str] | None = None, *, options: PhotoOptions,
@@ -175,21 +165,22 @@ def align_photos(shots: Sequence[Shot], names: Sequence[str] | None = None, *, o
     names = shots_.checked_names(shots, names)
     report = progress or (lambda what, share: None)
     as_given = shots_.as_masked(shots[0])
-    white, layout = shots_.find_white(shots, as_given), as_given.image.ndim
-    first = shots_.read_masked(as_given, names[0], white)
+    white = shots_.find_white(shots, as_given)
     report(f"looking at {names[0]}", 0.0)
     counts = iter(range(1, len(shots)))
-    sketches = list(sketch_all(shots, names, first, white=white, with_views=options.align != "none" and known is None,
-                               same_size=options.align == "none" and known is None,
-                               report=lambda what: report(what, 0.3 * next(counts) / len(shots))))
+    sketches = sketch_all([as_given, *shots[1:]], names, white=white,
+                          with_views=options.align != "none" and known is None,
+                          same_size=options.align == "none" and known is None,
+                          report=lambda what: report(what, 0.3 * next(counts) / len(shots)))
     found = align_sketches(sketches, names, options, known=known, left_out=left_out, warn=warn,
                            report=lambda share: report("registering", 0.3 + 0.4 * share))
-    shape = sketches[found.used[0]].shape
+    shape, layout = sketches[found.used[0]].shape, None
     aligned(found, sketches)
-    del first, as_given, sketches
+    del as_given, sketches
     for done, number in enumerate(found.used):
         report(f"warping {names[number]}", 0.7 + 0.3 * done / len(found.used))
         as_given = shots_.as_masked(shots[number])
+        layout = layout or as_given.image.ndim  # the reference comes first
         registration = found.registrations[number]
         if registration is None and as_given.mask is None:
             yield number, as_given.image, np.ones(as_given.image.shape[:2], bool), None

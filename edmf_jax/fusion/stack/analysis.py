@@ -5,6 +5,7 @@ tile and shot by shot.
 """
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -15,8 +16,9 @@ from edmf_jax.fusion.stack import borders, exposure, leveling, local_light, shar
 from edmf_jax.fusion.stack.gain_field import GainField
 from edmf_jax.fusion.stack.sketches import Sketch
 from edmf_jax.registration import Registration, warp
+from edmf_jax.registration.lazy import Lazy
 from edmf_jax.registration.planes import scaling_matrix
-from edmf_jax.registration.threads import usable_cores
+from edmf_jax.registration.threads import one_thread_each, usable_cores
 from edmf_jax.registration.views import MASK_COVERED
 from edmf_jax.registration.warping import warp_plane
 
@@ -44,13 +46,14 @@ class ShotAnalysis:
     dark: np.ndarray
     noise: float
 
-    @property
+    @Lazy
     def usable(self) -> np.ndarray:
         """Valid, and not what a black edge might be, bool `[h, w]`.
 
         An area that is dark all over, but not as black as an edge, is a dark thing in the scene.
         """
-        dark_thing = (self.dark > _DARK_ALL_OVER) & (self.copy.max(-1) > borders.BLACK)
+        brightest = functools.reduce(np.maximum, np.moveaxis(self.copy, -1, 0))  # many times as fast as max(-1)
+        dark_thing = (self.dark > _DARK_ALL_OVER) & (brightest > borders.BLACK)
         return self.valid & ((self.dark < _MAX_DARK_SHARE) | dark_thing)
 
 
@@ -115,7 +118,9 @@ def analyze_stack(sketches: Sequence[Sketch], registrations: Sequence[Registrati
       registrations: of each; None for the reference, and if it is in the reference's frame.
     """
     shape, size = sketches[0].shape, sketches[0].copy.shape[:2]
-    return _combine([_place(one, found, shape, size) for one, found in zip(sketches, registrations)])
+    with one_thread_each(), ThreadPoolExecutor(usable_cores()) as pool:
+        analyses = pool.map(lambda pair: _place(*pair, shape, size), zip(sketches, registrations))
+        return _combine(list(analyses), pool)
 
 
 def _place(one: Sketch, registration: Registration | None, shape: tuple[int, ...], size: tuple[int, int]
@@ -135,37 +140,43 @@ def _place(one: Sketch, registration: Registration | None, shape: tuple[int, ...
     return ShotAnalysis(one.digest, registration, copy, valid, dark, one.noise)
 
 
-def _combine(analyses: list[ShotAnalysis]) -> StackAnalysis:
+def _combine(analyses: list[ShotAnalysis], pool: ThreadPoolExecutor) -> StackAnalysis:
     reference = analyses[0]
     equal = tone_estimate.Difference(tone.reference_curve(reference.copy.shape[2]), None, None)
 
-    def compare(shot: ShotAnalysis
-                ) -> tuple[tone_estimate.Difference, float, local_light.LocalLight | None, np.ndarray]:
-        both = shot.usable & reference.usable
-        found = tone_estimate.compare(reference.copy, shot.copy, both)
-        leveled = _leveled_copy(shot, found, equal.curve)
+    def compare(shot: ShotAnalysis) -> tone_estimate.Difference:
+        return tone_estimate.compare(reference.copy, shot.copy, shot.usable & reference.usable)
+
+    def look(shot: ShotAnalysis, found: tone_estimate.Difference
+             ) -> tuple[tone_estimate.Difference, float, local_light.LocalLight | None, np.ndarray]:
+        both, leveled = shot.usable & reference.usable, _leveled_copy(shot, found, equal.curve)
         return (found, tone.stops_between(found.curve, reference.copy, both),
                 local_light.find(reference.copy, leveled, both), sharpness.luma_of(leveled))
 
-    with ThreadPoolExecutor(usable_cores()) as pool:
-        compared = list(pool.map(compare, analyses[1:]))
+    # In two steps, each shot's second when its first is done: so the last shot keeps one core waiting for less long.
+    looks = pool.map(look, analyses[1:], pool.map(compare, analyses[1:]))
     itself = equal, 0.0, None, sharpness.luma_of(_leveled_copy(reference, equal, equal.curve))
-    differences, stops, local_lights, lumas = map(list, zip(itself, *compared))
+    differences, stops, local_lights, lumas = map(list, zip(itself, *looks))
     curves, fields, notes = map(list, zip(*differences))
-    return StackAnalysis(analyses, curves, tuple(stops), _edge_regions(analyses, lumas), fields, local_lights, notes)
+    regions = _edge_regions(analyses, lumas, pool)
+    return StackAnalysis(analyses, curves, tuple(stops), regions, fields, local_lights, notes)
 
 
-def _edge_regions(analyses: list[ShotAnalysis], lumas: list[np.ndarray]) -> list[np.ndarray | None]:
+def _edge_regions(analyses: list[ShotAnalysis], lumas: list[np.ndarray], pool: ThreadPoolExecutor
+                  ) -> list[np.ndarray | None]:
     """Where each shot's copy has black edges, bool `[h, w]`; None: nowhere.  `lumas`: at the reference's exposure."""
-    lumas = np.stack([luma * shot.valid for shot, luma in zip(analyses, lumas)])
+    lumas = [luma * shot.valid for shot, luma in zip(analyses, lumas)]
     # The brightest of the other shots: the largest of all, or the second largest where that is the shot's own.
-    order = np.sort(lumas, axis=0)
-    regions = []
-    for shot, plane in zip(analyses, lumas):
-        others = np.where(plane == order[-1], order[-2], order[-1])
+    largest, second = lumas[0], np.full_like(lumas[0], -np.inf)
+    for plane in lumas[1:]:
+        largest, second = np.maximum(largest, plane), np.maximum(second, np.minimum(largest, plane))
+
+    def region_of(shot: ShotAnalysis, plane: np.ndarray) -> np.ndarray | None:
+        others = np.where(plane == largest, second, largest)
         region = borders.black_edges(shot.dark, sharpness.luma_of(shot.copy), others, shot.valid)
-        regions.append(region if region.any() else None)
-    return regions
+        return region if region.any() else None
+
+    return list(pool.map(region_of, analyses, lumas))
 
 
 def _leveled_copy(shot: ShotAnalysis, found: tone_estimate.Difference, target: np.ndarray) -> np.ndarray:

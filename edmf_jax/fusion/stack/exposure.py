@@ -160,5 +160,5 @@ def apply(image: np.ndarray, tables: np.ndarray) -> np.ndarray:
         else:
             position = image[..., c] * np.float32(len(values) - 1)
             low = np.minimum(position.astype(np.int32), len(values) - 2)
-            out[..., c] = values[low] + (values[low + 1] - values[low]) * (position - low)
+            out[..., c] = values.take(low) + np.diff(values).take(low) * (position - low)
     return out

@@ -10,7 +10,7 @@ import numpy as np
 
 from edmf_jax.core.limits import MIN_SIDE_PX
 from edmf_jax.errors import UserError
-from edmf_jax.fusion.stack import alignment, blend, borders, evidence, shots
+from edmf_jax.fusion.stack import alignment, blend, borders, evidence, excluding, motion_regions, shots
 from edmf_jax.fusion.stack.aligned import AlignedShot
 from edmf_jax.fusion.stack.analysis import StackAnalysis
 from edmf_jax.fusion.stack.options import Chooser, PhotoOptions, PhotoResult
@@ -68,11 +68,13 @@ def fuse_group(group: Group, weights: Weights | Chooser | None, options: PhotoOp
     if options.pixels == "network":
         from edmf_jax.fusion.stack.network import fuse_by_network  # it needs JAX, which takes its time to import
 
-        found = fuse_by_network(group, weights, [number for number in order if number], report)
+        found, moved = fuse_by_network(group, weights, [number for number in order if number], report), 0
     else:
         worth = None if options.tie is None else ranks if options.tie == "far" else 1 - ranks
-        found = _blend(group, weights if isinstance(weights, Chooser) else None, order, report, ranks=worth,
-                       layers=layers, weights_override=weights_override)
+        # Masks that were edited may want a thing twice, and those that were not have it once already.
+        once = options.moving == "once" and weights_override is None
+        found, moved = _blend(group, weights if isinstance(weights, Chooser) else None, order, report, once=once,
+                              ranks=worth, layers=layers, weights_override=weights_override)
     frame = _crop(found.common, group.names[0]) if options.crop else (0, 0, *group.frame[:2])
     top, left, height, width = frame
     part = slice(top, top + height), slice(left, left + width)
@@ -80,22 +82,34 @@ def fuse_group(group: Group, weights: Weights | Chooser | None, options: PhotoOp
     alone = float(np.mean(found.covered[part] & ~found.several[part]))
     confidence = None if found.confidence is None else found.confidence[part]
     return PhotoResult(found.image[part], found.sources[part], tuple(one.registration for one in analyses),
-                       group.analysis.stops, frame, covered, confidence=confidence, alone=alone)
+                       group.analysis.stops, frame, covered, confidence=confidence, alone=alone, moved=moved)
 
 
-def _blend(group: Group, chooser: Chooser | None, order: list[int], report, **more) -> blend.Blended:
-    """`blend.blend` of a group, chosen by the network if there is one; `more` are its further arguments."""
+def _blend(group: Group, chooser: Chooser | None, order: list[int], report, *, once: bool, **more
+           ) -> tuple[blend.Blended, int]:
+    """`blend.blend` of a group, and in how many places something moved.
+
+    Args:
+      group, order, report: as of `fuse_group`.
+      chooser: the network that chooses; None: none.
+      once: what moved is shown once.
+      more: further arguments of `blend.blend`.
+    """
     megapixels, count = group.frame[0] * group.frame[1] / 1e6, len(order)
     seconds = (BLEND_SECONDS + GATHERING_SECONDS * count) * megapixels / (2 * count)
     noises = evidence.plausible_noise([one.noise for one in group.analysis.shot_analyses])
     visits = blend.Visits(group.aligned, noises, order)
+    moved = motion_regions.find(group.analysis) if once else motion_regions.NOTHING
+    if moved.count:
+        visits = excluding.Excluding(visits, moved.excluded)
     if chooser is not None:
         from edmf_jax.fusion.stack.chooser import ChosenVisits  # it imports JAX
 
         choosing = CHOOSER_SECONDS * megapixels
         visits = ChosenVisits(visits, (chooser.engine, chooser.params), group.frame,
                               lambda what: report(what, choosing))
-    return blend.blend(visits, group.frame, group.dtype, report=lambda what: report(what, seconds), **more)
+    blended = blend.blend(visits, group.frame, group.dtype, report=lambda what: report(what, seconds), **more)
+    return blended, moved.count
 
 
 def _crop(common: np.ndarray, name: str) -> tuple[int, int, int, int]:

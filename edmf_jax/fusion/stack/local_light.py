@@ -74,6 +74,8 @@ def find(reference: np.ndarray, leveled: np.ndarray, usable: np.ndarray) -> Loca
     first, second = (linear_to_srgb(mean) for mean in means)
     difference = first - second
     differs = _opened(plain & (np.abs(difference) > TOLERANCE), _SMALLEST * diagonal)
+    if differs.mean() < _LEAST_SHARE:  # as most shots do: they need no wide blur
+        return None
     wide = _wide_difference(lights, own, _WIDE_SIGMA * diagonal)
     differs &= wide * np.sign(difference) > _REMAINS * np.abs(difference)
     if differs.mean() < _LEAST_SHARE:

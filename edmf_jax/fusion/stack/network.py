@@ -1,6 +1,9 @@
 """The result's pixels by the network (`pixels="network"`): luma by the network, chroma from the shots by sharpness."""
 
+import collections
 import dataclasses
+from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -9,7 +12,7 @@ from edmf_jax.fusion.stack import composite, holes, response, sharpness, tiles
 from edmf_jax.fusion.stack.aligned import AlignedShot, Tile
 from edmf_jax.fusion.stack.blend import Blended
 from edmf_jax.fusion.stack.tiles import TilePlan, inside
-from edmf_jax.fusion.tiling import fuse_piece, padded_shape
+from edmf_jax.fusion.tiling import fuse_pieces, padded_shape
 from edmf_jax.weights.store import Weights
 
 # Rough seconds for each megapixel of a shot or of the result, for the progress only.
@@ -66,47 +69,65 @@ def _fuse_tiles(first: AlignedShot, other: AlignedShot | composite.Composite, dt
     image = np.empty(shape, dtype)
     sources = other.sources if isinstance(other, composite.Composite) else np.ones(shape[:2], np.uint8)
     padded, flat_response = padded_shape(shape[:2], tiles.NETWORK_TILE_PX), response.measure_flat_response(weights)
-    for plan in tiles.plan_tiles(shape):
-        report("fusing", _NETWORK_SECONDS * (plan.kept[0].stop - plan.kept[0].start)
-               * (plan.kept[1].stop - plan.kept[1].start) / 1e6)
-        tile_a, tile_b = first.tile(*plan.context), other.tile(*plan.context)
-        fused, from_first = fuse_tile(tile_a, tile_b, plan, padded, weights, flat_response)
-        kept = inside(plan.kept, plan.context)
-        sources[plan.kept][from_first] = 0
-        common[plan.kept] &= (tile_a.weight[kept] > 0) & (tile_b.weight[kept] > 0)
-        covered[plan.kept] |= tile_b.weight[kept] > 0
-        image[plan.kept] = from_unit(fused, image.dtype)
+    waiting: collections.deque[_Prepared] = collections.deque()  # for the network
+
+    def lumas() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        for plan in tiles.plan_tiles(shape):
+            report("fusing", _NETWORK_SECONDS * (plan.kept[0].stop - plan.kept[0].start)
+                   * (plan.kept[1].stop - plan.kept[1].start) / 1e6)
+            tile = _prepare(first.tile(*plan.context), other.tile(*plan.context), plan)
+            waiting.append(tile)
+            yield tile.piece
+
+    for fused in fuse_pieces(weights.model, weights.params, lumas(), padded):
+        tile = waiting.popleft()
+        kept = tile.plan.kept
+        sources[kept][tile.from_first] = 0
+        common[kept] &= (tile.weights[0] > 0) & (tile.weights[1] > 0)
+        covered[kept] |= tile.weights[1] > 0
+        image[kept] = from_unit(_finish(fused, tile, flat_response), image.dtype)
     return image, sources
 
 
-def fuse_tile(tile_a: Tile, tile_b: Tile, plan: TilePlan, padded: tuple[int, int],
-              weights: Weights, flat_response: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Fuses one tile.
+class _Prepared(NamedTuple):
+    """One tile for which the network is to be run; all but `plan` and `piece` are of its kept part.
 
-    Args:
-      tile_a, tile_b: the contexts of the reference and of the other shot or composite.
+    Attributes:
       plan: of the tile.
-      padded: the shape that pieces are padded to, `tiling.padded_shape`.
-      weights: of the network.
-      flat_response: the network's, `response.measure_flat_response`.
-
-    Returns:
-      The kept part `[h, w, C]`, and bool `[h, w]`: True where the reference is the sharper one.
+      piece: what the network gets, lumas of the reference and of the other `[h, w]`.
+      lumas, weights: of both, `[h, w]` each.
+      from_first: bool `[h, w]`: True where the reference is the sharper one.
+      chroma: Cb and Cr `[h, w]` of the result; None: it is gray.
     """
+
+    plan: TilePlan
+    piece: tuple[np.ndarray, np.ndarray]
+    lumas: tuple[np.ndarray, np.ndarray]
+    weights: tuple[np.ndarray, np.ndarray]
+    from_first: np.ndarray
+    chroma: tuple[np.ndarray, np.ndarray] | None
+
+
+def _prepare(tile_a: Tile, tile_b: Tile, plan: TilePlan) -> _Prepared:
+    """What a tile needs besides the network, from the contexts of the reference and of the other shot or composite."""
     a, b = composite.fill_missing(tile_a, tile_b), composite.fill_missing(tile_b, tile_a)
     kept, piece = inside(plan.kept, plan.context), inside(plan.piece, plan.context)
     planes = [sharpness.luma_of(x) for x in (a, b)]
     sharp = [sharpness.local_spatial_frequency(plane) for plane in planes]
-    fused = fuse_piece(weights.model, weights.params, *(plane[piece] for plane in planes), padded)
-    fused = response.correct_flat_response(fused[inside(plan.kept, plan.piece)], flat_response)
-    fused = _replace_missing(np.clip(fused, 0, 1), *(plane[kept] for plane in planes), tile_a.weight[kept],
-                             tile_b.weight[kept])
     channel_a, channel_b = (tile.channel_weight[kept].max(-1) for tile in (tile_a, tile_b))
     from_first = channel_a * sharp[0][kept] >= channel_b * sharp[1][kept]
-    if a.shape[2] == 1:
-        return fused[..., None], from_first
-    share = sharpness.chroma_share(*sharp)[kept]
-    return sharpness.colored(fused, *sharpness.blend_chroma(a[kept], b[kept], share)), from_first
+    chroma = None
+    if a.shape[2] != 1:
+        chroma = sharpness.blend_chroma(a[kept], b[kept], sharpness.chroma_share(*sharp)[kept])
+    return _Prepared(plan, tuple(plane[piece] for plane in planes), tuple(plane[kept] for plane in planes),
+                     (tile_a.weight[kept], tile_b.weight[kept]), from_first, chroma)
+
+
+def _finish(fused: np.ndarray, tile: _Prepared, flat_response: np.ndarray) -> np.ndarray:
+    """The kept part `[h, w, C]` of a tile, from the network's output for its piece."""
+    fused = response.correct_flat_response(fused[inside(tile.plan.kept, tile.plan.piece)], flat_response)
+    fused = _replace_missing(np.clip(fused, 0, 1), *tile.lumas, *tile.weights)
+    return fused[..., None] if tile.chroma is None else sharpness.colored(fused, *tile.chroma)
 
 
 def _replace_missing(fused: np.ndarray, luma_a: np.ndarray, luma_b: np.ndarray, weight_a: np.ndarray,

@@ -16,6 +16,7 @@ _CHOICES = {
     "exposure": ("reference", "average", "well-exposed"),
     "pixels": ("shots", "network"),
     "hot_pixels": ("replace", "keep"),
+    "moving": ("once", "as-found"),
     "tie": (None, "near", "far"),
 }
 
@@ -29,13 +30,15 @@ class PhotoOptions:
         no map can be trusted by the best there is; "none": they are registered already, and of one size.
       model: the kind of map between two shots: "similarity", "affine" or "homography"; "auto": whichever the evidence
         carries.
-      on_bad_shot: what happens if a shot can't be placed: "skip" leaves it out, "stop" ends the run; "auto": stops if
-        there are two shots, otherwise skips.
+      on_bad_shot: what happens if a shot can't be placed, or can't be used at all (`bad_shots.BadShot`): "skip" leaves
+        it out, "stop" ends the run; "auto": stops if there are two shots, otherwise skips.
       exposure: where the brightness of the result comes from: "reference", "average" or "well-exposed" (`exposure`).
       crop: cut to the area that all shots cover; otherwise the result has the reference's frame.
       pixels: "shots": a mean of the shots, weighted by local sharpness (`blend`); "network": the network fuses the
         luma, and the chroma is a mean of the shots'.
       hot_pixels: "replace" those that the shots themselves betray (`sensor`); "keep" all pixels as they are.
+      moving: what stands elsewhere in another shot is shown "once", as one shot has it (`motion_regions`); "as-found":
+        wherever a shot that has it is the sharpest.  Only with `pixels="shots"`, and without masks.
       tie: which shot gets the larger weight where two are equally sharp: the "near" or the "far" one (`focus_order`);
         None: neither.
     """
@@ -47,6 +50,7 @@ class PhotoOptions:
     pixels: str = "shots"
     on_bad_shot: str = "auto"
     hot_pixels: str = "replace"
+    moving: str = "once"
     tie: str | None = None
 
     def check(self) -> None:
@@ -88,6 +92,7 @@ class PhotoResult:
         that of the largest local spatial frequency, as in the paper's focus mask.
       confidence: float32 `[H, W]` in [0, 1]: how far the largest weight is from an even share; None: not known.
       alone: the share of the frame that one shot alone shows, in [0, 1]; it is as sharp there as that shot.
+      moved: in how many places something moved, so that one shot or some that agree were taken there.
       registrations: for each shot that was used its `registration.Registration`; None for the reference and with
         `align="none"`.
       stops: for each of them its exposure relative to the reference's; +1 is twice the light.
@@ -110,3 +115,4 @@ class PhotoResult:
     left_out: Mapping[int, str] = dataclasses.field(default_factory=dict)
     confidence: np.ndarray | None = None
     alone: float = 0.0
+    moved: int = 0

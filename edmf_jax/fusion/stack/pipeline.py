@@ -22,7 +22,9 @@ the composite's 21 bytes a pixel.  Everything else is done in tiles.
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,7 +33,7 @@ from edmf_jax.fusion.pieces import out_of_memory_as
 from edmf_jax.fusion.pixels import shrink_back
 from edmf_jax.fusion.stack import alignment, shots
 from edmf_jax.fusion.stack.alignment import Alignment, Known
-from edmf_jax.fusion.stack.analysis import analyze_stack
+from edmf_jax.fusion.stack.analysis import StackAnalysis, analyze_stack
 from edmf_jax.fusion.stack.focus_order import focus_ranks
 from edmf_jax.fusion.stack.group import (
     BLEND_SECONDS,
@@ -44,7 +46,7 @@ from edmf_jax.fusion.stack.group import (
 from edmf_jax.fusion.stack.options import Chooser, PhotoOptions, PhotoResult
 from edmf_jax.fusion.stack.sensor import Peaks
 from edmf_jax.fusion.stack.sensor_repair import replace
-from edmf_jax.fusion.stack.sketches import Sketch, sketch_all
+from edmf_jax.fusion.stack.sketches import Refused, Sketch, sketch_all
 from edmf_jax.weights.store import Weights
 
 # Rough seconds, for the progress only: for each shot, and for each megapixel of a shot or of the result.
@@ -57,7 +59,7 @@ def fuse_photos(given: Sequence[shots.Shot], names: Sequence[str] | None = None,
                 known: Known | None = None, progress: Callable[[str, float], None] | None = None,
                 left_out: Callable[[str, str], None] = alignment.ignore,
                 warn: Callable[[str], None] = lambda line: None,
-                aligned: Callable[[Alignment, Sequence[Sketch]], None] = lambda found, sketches: None,
+                aligned: Callable[[Alignment, Sequence[Sketch | Refused]], None] = lambda found, sketches: None,
                 order: Sequence[int] | None = None, **hooks: Callable | None) -> PhotoResult:
     """Fuses photographs of one scene that differ in focus, exposure and standpoint.
 
@@ -100,7 +102,7 @@ def fuse_parts(given: Sequence[shots.Shot], parts: Callable[[Sequence[int]], Seq
                known: Known | None = None, progress: Callable[[str, float], None] | None = None,
                left_out: Callable[[str, str], None] = alignment.ignore,
                warn: Callable[[str], None] = lambda line: None,
-               aligned: Callable[[Alignment, Sequence[Sketch]], None] = lambda found, sketches: None,
+               aligned: Callable[[Alignment, Sequence[Sketch | Refused]], None] = lambda found, sketches: None,
                order: Sequence[int] | None = None, **hooks: Callable | None) -> Iterator[PhotoResult]:
     """Fuses several groups of the shots of one scene, each into a picture; arguments and errors as of `fuse_photos`.
 
@@ -122,38 +124,14 @@ def fuse_parts(given: Sequence[shots.Shot], parts: Callable[[Sequence[int]], Seq
     names = shots.checked_names(given, names)
     as_given = shots.as_masked(given[0])
     white = shots.find_white(given, as_given)
-    first = shots.read_masked(as_given, names[0], white)
-    report = _Progress(progress, _estimated_seconds(first.image.shape, len(given) - 1, options, part_count,
+    report = _Progress(progress, _estimated_seconds(as_given.image.shape, len(given) - 1, options, part_count,
                                                     isinstance(weights, Chooser)))
-    kept: dict[int, shots.Masked] = {0: first}
-    keep = kept.__setitem__ if len(given) == 2 else lambda number, shot: None  # a single other shot is not read twice
-    peaks = Peaks()
-    sketches = list(sketch_all(given, names, first, white=white, keep=keep,
-                               see=peaks.see if options.hot_pixels == "replace" else lambda number, image: None,
-                               with_views=options.align != "none" and known is None,
-                               same_size=options.align == "none" and known is None,
-                               report=lambda what: report(what, _LOOKING_SECONDS)))
-    found = alignment.align_sketches(sketches, names, options, known=known, left_out=left_out, warn=warn,
-                                     report=report.part("registering", len(given) * _REGISTERING_SECONDS))
-    aligned(found, sketches)
-    hot = peaks.hot_pixels(found.used, found.registrations, sketches)
-    if len(hot):
-        warn(f"{len(hot)} hot pixels replaced" if len(hot) > 1 else "1 hot pixel replaced")
-    del peaks
-    ranks = None if options.tie is None else focus_ranks(found.used, found.registrations, order)
-    analysis = analyze_stack([sketches[number] for number in found.used],
-                             [found.registrations[number] for number in found.used])
-    for number, note in zip(found.used, analysis.notes):
-        if note:
-            warn(f"{names[number]}: {note}")
-    target, frame = analysis.target_curve(options.exposure), sketches[found.used[0]].shape
-    # Transparent shots are expected to end, and a crop to be without what one alone has.
-    quiet = options.crop or any(one.covered is not None for one in sketches)
-    most_alone = 1.0 if quiet else _MOST_ALONE
-    del sketches, first
-    if found.used[0] != 0:
-        kept.clear()
-        as_given = shots.as_masked(given[found.used[0]])
+    kept = shots.Kept(2 if len(given) == 2 else 1)
+    stack = _first_pass([as_given, *given[1:]], names, white, options, known, kept, report, left_out=left_out,
+                        warn=warn, aligned=aligned, order=order)
+    used = stack.alignment.used
+    if used[0] != 0:
+        as_given = shots.as_masked(given[used[0]])
     dtype, is_gray = as_given.image.dtype, as_given.image.ndim == 2
     del as_given
 
@@ -162,24 +140,78 @@ def fuse_parts(given: Sequence[shots.Shot], parts: Callable[[Sequence[int]], Seq
         hooks["layers"] = lambda number, picture, *rest: write(number, picture * np.float32(white / 65535), *rest)
 
     def read(number: int) -> shots.Masked:
-        shot = kept.pop(number) if number in kept else shots.read_masked(given[number], names[number], white)
-        return shots.Masked(replace(shot.image, hot), shot.mask)
+        shot = kept.take(number) or shots.read_masked(given[number], names[number], white)
+        return shots.Masked(replace(shot.image, stack.hot), shot.mask)
 
-    for part in parts(found.used):
+    for part in parts(used):
         group = Group([names[number] for number in part], [functools.partial(read, number) for number in part],
-                       analysis.of([found.used.index(number) for number in part]), target, frame,
+                       stack.analysis.of([used.index(number) for number in part]), stack.target, stack.frame,
                        np.dtype(np.float32) if np.issubdtype(dtype, np.floating) else dtype)
-        with out_of_memory_as(f"{group.names[0]}: {frame[1]}×{frame[0]} px take more memory than there is; close other "
-                              "programs or fuse smaller pictures"):
-            result = fuse_group(group, weights, options, report, **_hooks_of(part, hooks, found.used, ranks))
-        if result.alone > most_alone and len(part) == len(found.used):  # slabs are not cropped
+        with out_of_memory_as(f"{group.names[0]}: {stack.frame[1]}×{stack.frame[0]} px take more memory than there is; "
+                              "close other programs or fuse smaller pictures"):
+            result = fuse_group(group, weights, options, report, **_hooks_of(part, hooks, used, stack.ranks))
+        if result.moved:
+            warn(f"something moved in {result.moved} {'place' if result.moved == 1 else 'places'}, and is shown as one "
+                 "shot has it; --moving as-found shows all that is sharp")
+        if result.alone > stack.most_alone and len(part) == len(used):  # slabs are not cropped
             warn(f"{100 * result.alone:.0f} % of the frame, at its edges, are in one shot only; --crop cuts them off")
         image = result.image[..., 0] if is_gray else result.image
         image = image if white is None else shrink_back(image, white)
         yield dataclasses.replace(result, image=image.astype(dtype, copy=False), used=tuple(part),
-                                  reference=found.used[0], left_out=dict(found.left_out))
+                                  reference=used[0], left_out=dict(stack.alignment.left_out))
     if progress:
         progress("fused", 1.0)
+
+
+class _Stack(NamedTuple):
+    """What the first pass finds about all shots; lists have one entry a shot that is used, the reference first.
+
+    Attributes:
+      alignment: which shots are used, and how they lie.
+      analysis: of those.
+      target: the tone curve of the result.
+      frame: shape of the reference, `(H, W, C)`.
+      hot: the hot pixels, flat indices `[N]`.
+      ranks: for each shot its place from near (0) to far (1); None: they are not asked for.
+      most_alone: the share of the frame that one shot alone may show without a word.
+    """
+
+    alignment: Alignment
+    analysis: StackAnalysis
+    target: np.ndarray
+    frame: tuple[int, int, int]
+    hot: np.ndarray
+    ranks: np.ndarray | None
+    most_alone: float
+
+
+def _first_pass(given: Sequence[shots.Shot], names: Sequence[str], white: int | None, options: PhotoOptions,
+                known: Known | None, kept: shots.Kept, report: "_Progress", *, left_out: Callable[[str, str], None],
+                warn: Callable[[str], None], aligned: Callable[[Alignment, Sequence[Sketch | Refused]], None],
+                order: Sequence[int] | None) -> _Stack:
+    """Reads, registers and compares all shots; arguments as of `fuse_photos`, and `kept` for shots to fuse."""
+    peaks, registers = Peaks(), options.align != "none" and known is None
+    sketches = sketch_all(given, names, white=white, keep=kept.keep,
+                          see=peaks.see if options.hot_pixels == "replace" else lambda number, image: None,
+                          with_views=registers, same_size=options.align == "none" and known is None,
+                          report=lambda what: report(what, _LOOKING_SECONDS))
+    found = alignment.align_sketches(sketches, names, options, known=known, left_out=left_out, warn=warn,
+                                     report=report.part("registering", len(given) * _REGISTERING_SECONDS))
+    aligned(found, sketches)
+    kept.keep_only(found.used)
+    hot = peaks.hot_pixels(found.used, found.registrations, sketches)
+    if len(hot):
+        warn(f"{len(hot)} hot pixels replaced" if len(hot) > 1 else "1 hot pixel replaced")
+    ranks = None if options.tie is None else focus_ranks(found.used, found.registrations, order)
+    shown = [sketches[number] for number in found.used]
+    analysis = analyze_stack(shown, [found.registrations[number] for number in found.used])
+    for number, note in zip(found.used, analysis.notes):
+        if note:
+            warn(f"{names[number]}: {note}")
+    # Transparent shots are expected to end, and a crop to be without what one alone has.
+    quiet = options.crop or any(one.covered is not None for one in shown)
+    return _Stack(found, analysis, analysis.target_curve(options.exposure), shown[0].shape, hot, ranks,
+                  1.0 if quiet else _MOST_ALONE)
 
 
 def _hooks_of(part: Sequence[int], hooks: Mapping[str, Callable | None], used: Sequence[int], ranks: np.ndarray | None
@@ -191,7 +223,7 @@ def _hooks_of(part: Sequence[int], hooks: Mapping[str, Callable | None], used: S
 
 def _estimated_seconds(shape: tuple[int, ...], others: int, options: PhotoOptions, part_count: int,
                        chooses: bool) -> float:
-    megapixels = shape[0] * shape[1] / 1e6
+    megapixels = math.prod(shape[:2]) / 1e6
     per_megapixel = part_count * (NETWORK_SECONDS if options.pixels == "network" else BLEND_SECONDS)
     if others > 1:
         per_megapixel += others * GATHERING_SECONDS

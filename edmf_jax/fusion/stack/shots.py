@@ -1,14 +1,18 @@
 """Reads a shot when it is needed, and refuses what is not a picture, in one line that names it."""
 
+import contextlib
 import hashlib
+import threading
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from edmf_jax.errors import UserError
+from edmf_jax.core.limits import MIN_SIDE_PX
+from edmf_jax.errors import MissingFileError, UserError
 from edmf_jax.fusion.pixels import check_image, full_scale, size_text, stretch, white_for
 from edmf_jax.fusion.stack import holes
+from edmf_jax.fusion.stack.bad_shots import BadShot
 
 
 class Masked(NamedTuple):
@@ -27,6 +31,7 @@ Shot = np.ndarray | Masked | Callable[[], np.ndarray | Masked]
 """A picture `[H, W]`, `[H, W, 1]` or `[H, W, 3]` RGB, or a function that returns one whenever it is called."""
 
 _BLACK = 4 / 255  # a picture that is nowhere brighter counts as black
+_KEPT_BYTES = 0.1e9  # of shots that need not be read twice
 _LARGEST_SIDE_PX = 32766  # OpenCV's limit for what it resamples
 
 
@@ -66,7 +71,8 @@ def find_white(given: Sequence[Shot], first: Masked) -> int | None:
     for shot in given[1:]:
         if white_for(largest) == full_scale(first.image.dtype):
             break
-        largest = max(largest, _largest(as_masked(shot)))
+        with contextlib.suppress(UserError):  # `read_masked` says what is wrong with a shot
+            largest = max(largest, _largest(as_masked(shot)))
     return white_for(largest)
 
 
@@ -94,40 +100,82 @@ def read_masked(shot: Shot, name: str, white: int | None) -> Masked:
       white: from `find_white`: uint16 is stretched so that this value becomes 65535.  None: `white_for` this shot.
 
     Raises:
-      UserError: see `pixels.check_image`; it is larger than OpenCV takes, black or transparent all over.
+      BadShot: it can't be read, is too small or larger than OpenCV takes, black or transparent all over.
+      UserError: it is no picture; see `pixels.check_image`.
+      MissingFileError: there is no such file.
     """
-    image, mask = as_masked(shot)
+    try:
+        image, mask = as_masked(shot)
+    except MissingFileError:
+        raise
+    except UserError as error:  # of a damaged file
+        raise BadShot(name, f"it can't be used: {str(error).removeprefix(f'{name}: ')}") from error
+    _check_size(image, name)
     check_image(image, name)
-    if max(image.shape[:2]) > _LARGEST_SIDE_PX:
-        raise UserError(f"{name}: {size_text(image)}, but a side may have {_LARGEST_SIDE_PX} px at most; use smaller "
-                        "pictures")
     if mask is not None and not mask.any():
-        raise UserError(f"{name}: this shot is transparent all over; leave it out")
+        raise BadShot(name, "it is transparent all over", "leave it out", image.shape)
     image = image[..., None] if image.ndim == 2 else image
     image = image if mask is None else holes.fill(image, mask)
     if image.dtype == np.uint16:
         image = stretch(image, white or white_for(int(image.max())))
     if image.max() <= _BLACK * full_scale(image.dtype):
-        raise UserError(f"{name}: this shot is black all over; leave it out")
+        raise BadShot(name, "it is black all over", "leave it out", image.shape)
     # float64 would double the memory, and resampling is done in float32.
     floating = np.issubdtype(image.dtype, np.floating)
     return Masked(image.astype(np.float32) if floating and image.dtype != np.float32 else image, mask)
 
 
-def check_compatible(image: np.ndarray, name: str, reference: tuple[int, ...], reference_name: str,
-                     same_size: bool) -> None:
-    """Compares a shot `[H, W, C]` with the reference's shape; `same_size`: their sizes must be equal.
+def _check_size(image: np.ndarray, name: str) -> None:
+    """Raises BadShot if a side is too short or too long."""
+    if image.ndim < 2:
+        return
+    if min(image.shape[:2]) < MIN_SIDE_PX:
+        raise BadShot(name, f"it has {size_text(image)}, but fusion takes at least {MIN_SIDE_PX}×{MIN_SIDE_PX} px",
+                      "use larger pictures", image.shape)
+    if max(image.shape[:2]) > _LARGEST_SIDE_PX:
+        raise BadShot(name, f"it has {size_text(image)}, but a side may have {_LARGEST_SIDE_PX} px at most",
+                      "use smaller pictures", image.shape)
 
-    Raises:
-      UserError: one is color and the other is not, or the sizes differ where they must be equal.
+
+def incompatible(shape: tuple[int, ...], name: str, reference: tuple[int, ...], reference_name: str,
+                 same_size: bool) -> BadShot | None:
+    """What is wrong if a shot of `shape` (H, W, C) is color and the reference is not, or the other way round.
+
+    With `same_size` also if their sizes differ.
     """
-    if image.shape[2] != reference[2]:
+    if shape[2] != reference[2]:
         kinds = {1: "gray", 3: "color"}
-        raise UserError(f"{name} is {kinds[image.shape[2]]} and the reference {reference_name} is "
-                        f"{kinds[reference[2]]}; convert one to be like the other")
-    if same_size and image.shape != reference:
-        raise UserError(f"{name} is {size_text(image)} and the reference {reference_name} is "
-                        f"{reference[1]}×{reference[0]} px; shots of different sizes need --align pso-sift")
+        return BadShot(name, f"it is {kinds[shape[2]]} and the reference {reference_name} is {kinds[reference[2]]}",
+                       "convert one to be like the other", shape)
+    if same_size and shape != reference:
+        return BadShot(name, f"it has {shape[1]}×{shape[0]} px and the reference {reference_name} has "
+                       f"{reference[1]}×{reference[0]} px", "shots of different sizes need --align pso-sift", shape)
+    return None
+
+
+class Kept:
+    """Shots that need not be read twice: the first ones, and as many others as are small; used by several threads."""
+
+    def __init__(self, always: int):
+        """With the first `always` shots, however large they are."""
+        self._shots: dict[int, Masked] = {}
+        self._always, self._bytes, self._lock = always, 0, threading.Lock()
+
+    def keep(self, number: int, shot: Masked) -> None:
+        """Keeps a shot if there is room for it."""
+        size = sum(x.nbytes for x in shot if x is not None)
+        with self._lock:
+            if number < self._always or self._bytes + size <= _KEPT_BYTES:
+                self._shots[number] = shot
+                self._bytes += size
+
+    def keep_only(self, used: Sequence[int]) -> None:
+        """Lets go of the shots that are not used."""
+        self._shots = {number: self._shots[number] for number in used if number in self._shots}
+
+    def take(self, number: int) -> Masked | None:
+        """A shot, which is not kept any longer; None if it was not."""
+        return self._shots.pop(number, None)
 
 
 def digest(image: np.ndarray, mask: np.ndarray | None = None) -> bytes:

@@ -1,18 +1,24 @@
 """What is kept of each shot from the first reading: enough to register it and to compare exposures, on small copies."""
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import cv2
 import numpy as np
 
 from edmf_jax.fusion.pixels import full_scale
 from edmf_jax.fusion.stack import borders, shots
+from edmf_jax.fusion.stack.bad_shots import BadShot
 from edmf_jax.fusion.stack.evidence import noise_energy
 from edmf_jax.registration.planes import reduce_picture
+from edmf_jax.registration.stack import import_solvers
+from edmf_jax.registration.threads import one_thread_each, usable_cores
 from edmf_jax.registration.views import View
 
 COPY_PX = 0.4e6
+_READ_BYTES = 0.3e9  # of shots that are read at the same time
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,31 +61,75 @@ def sketch(shot: shots.Masked, *, with_view: bool) -> Sketch:
                   View(shots.squeeze_gray(image), mask=mask) if with_view else None)
 
 
-def sketch_all(given: Sequence[shots.Shot], names: Sequence[str], first: shots.Masked, *, with_views: bool,
-               same_size: bool, white: int | None, report: Callable[[str], None],
+@dataclasses.dataclass(frozen=True)
+class Refused:
+    """Instead of the sketch of a shot that can't be used; `error` says why."""
+
+    error: BadShot
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """Of the shot; None if it could not be read."""
+        return self.error.shape
+
+
+def sketch_all(given: Sequence[shots.Shot], names: Sequence[str], *, with_views: bool, same_size: bool,
+               white: int | None, report: Callable[[str], None],
                keep: Callable[[int, shots.Masked], None] = lambda number, shot: None,
-               see: Callable[[int, np.ndarray], None] = lambda number, image: None) -> Iterator[Sketch]:
-    """Reads and sketches all shots, one after the other.
+               see: Callable[[int, np.ndarray], None] = lambda number, image: None) -> list[Sketch | Refused]:
+    """Reads and sketches all shots, several at once.
 
     Args:
       given, names: the shots and what messages call them.
-      first: the first one, read.
       with_views: whether they will be registered.
-      same_size: all must have the first one's size.
+      same_size: all must have the size of the first one that can be used.
       white: as for `shots.read_masked`.
       report: called with a few words before each shot but the first.
-      keep: called with the number and every other shot, as read.
-      see: called with the number and the pixels of every shot, also of the first.
+      keep: called with the number and every shot, as read; by several threads.
+      see: called with the number and the pixels of every shot; by several threads.
 
     Raises:
-      UserError: a shot is not a picture, or does not fit the first one.
+      UserError: a shot is not a picture.
     """
-    see(0, first.image)
-    yield sketch(first, with_view=with_views)
-    for number in range(1, len(given)):
-        report(f"looking at {names[number]}")
-        shot = shots.read_masked(given[number], names[number], white)
-        shots.check_compatible(shot.image, names[number], first.image.shape, names[0], same_size)
+    def look(number: int) -> Sketch | Refused:
+        try:
+            shot = shots.read_masked(given[number], names[number], white)
+        except BadShot as error:
+            return Refused(error)
         see(number, shot.image)
-        yield sketch(shot, with_view=with_views)
         keep(number, shot)
+        found = sketch(shot, with_view=with_views)
+        del shot
+        if found.view is not None:
+            found.view.find_keypoints()  # they would be found one after the other later
+        return found
+
+    found, workers = [], _workers(given)
+    with one_thread_each() if workers > 1 else contextlib.nullcontext(), ThreadPoolExecutor(workers) as pool:
+        if with_views and len(given) > 2:
+            pool.submit(import_solvers)
+        results = pool.map(look, range(len(given)))
+        for name in names:
+            if found:
+                report(f"looking at {name}")
+            found.append(next(results))
+    return _compatible(found, names, same_size)
+
+
+def _workers(given: Sequence[shots.Shot]) -> int:
+    """How many shots are read at the same time; by the size of the first one, which has been read already."""
+    first = given[0].image if isinstance(given[0], shots.Masked) else given[0]
+    most = _READ_BYTES // max(first.nbytes, 1) if isinstance(first, np.ndarray) else 1
+    return int(max(1, min(most, usable_cores(), len(given))))
+
+
+def _compatible(found: Sequence[Sketch | Refused], names: Sequence[str], same_size: bool) -> list[Sketch | Refused]:
+    """`found`, without the sketches of shots that do not fit the first one that can be used."""
+    first = next((number for number, one in enumerate(found) if isinstance(one, Sketch)), None)
+    checked = []
+    for number, one in enumerate(found):
+        error = None
+        if isinstance(one, Sketch) and number != first:
+            error = shots.incompatible(one.shape, names[number], found[first].shape, names[first], same_size)
+        checked.append(Refused(error) if error else one)
+    return checked

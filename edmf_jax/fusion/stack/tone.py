@@ -32,8 +32,9 @@ def stops_between(curves: np.ndarray, reference: np.ndarray, valid: np.ndarray) 
     `reference` and `valid` are as in `tone_estimate.compare`.  Only pixels count that neither clip nor are dark; 0 if
     there are none.
     """
-    values = reference[valid]
-    values = values[:: len(values) // _MEDIAN_SAMPLES + 1].astype(np.float64)
+    places = np.flatnonzero(valid)
+    places = places[:: len(places) // _MEDIAN_SAMPLES + 1]
+    values = reference.reshape(-1, reference.shape[2])[places].astype(np.float64)
     seen = np.stack([np.interp(values[:, c], GRID, curve) for c, curve in enumerate(curves)], -1)
     middle = ((values > _DARK) & (values < CLIPPED) & (seen > _DARK) & (seen < CLIPPED)).all(-1)
     if not middle.any():

@@ -6,7 +6,6 @@ blurred a little darker.  So samples can be blurred in either.
 """
 
 import copy
-import functools
 from typing import NamedTuple
 
 import cv2
@@ -15,6 +14,7 @@ import numpy as np
 from edmf_jax.core.color import linear_to_srgb, srgb_to_linear
 from edmf_jax.fusion.stack import gain_field
 from edmf_jax.fusion.stack.tone import CLIPPED, GRID
+from edmf_jax.registration.lazy import Lazy
 from edmf_jax.registration.planes import gaussian_blur
 
 DARK = 0.005  # encoded; darker values are mostly noise and rounding
@@ -57,7 +57,7 @@ def small_copies(reference: np.ndarray, moving: np.ndarray, valid: np.ndarray) -
 
 def _through(table: np.ndarray, values: np.ndarray) -> np.ndarray:
     """`table`, of values from 0 to 1, at `values`: float32; a few times faster than a power or `np.interp`."""
-    return table[(values * np.float32(len(table) - 1) + np.float32(0.5)).astype(np.int32)]
+    return table.take((values * np.float32(len(table) - 1) + np.float32(0.5)).astype(np.int32))
 
 
 def _halved(planes: np.ndarray) -> np.ndarray:
@@ -111,7 +111,7 @@ class Samples:
         row, column = np.minimum((self.position + 1) / 2 * count, count - 1).astype(int)
         return row * count + column
 
-    @functools.cached_property
+    @Lazy
     def fields(self) -> np.ndarray:
         """`gain_field.basis` at the samples, `[N, TERM_COUNT]`."""
         return gain_field.basis(*self.position)
@@ -143,8 +143,7 @@ class Samples:
 
     def _blurred(self, values: np.ndarray) -> np.ndarray:
         """`values` `[h, w, C]`, 0 where they are not usable, blurred, on the grid."""
-        planes = (np.ascontiguousarray(values[..., c] * self._copies.usable[..., c], np.float32)
-                  for c in range(self.channels))
+        planes = cv2.split(values * self._copies.usable)
         return np.stack([gaussian_blur(plane, self._sigma)[self._grid] for plane in planes], -1)
 
 

@@ -121,6 +121,63 @@ def test_shots_that_are_registered_already_are_not_doubted(sketched):
     assert set(found.registrations.values()) == {None}
 
 
+BLACK, CLEAR = np.zeros((*SIZE, 3), np.uint8), Masked(BLANK, np.zeros(SIZE, bool))
+
+
+def damaged():
+    raise UserError("C: damaged in its middle; export it anew")
+
+
+def without(given, **options):
+    """The result of some shots of A to D, and the reasons of those that are left out, by name."""
+    gone = {}
+    result = fuse_photos(given, NAMES[: len(given)], options=PhotoOptions(**options), left_out=gone.__setitem__)
+    assert {NAMES[number]: reason for number, reason in result.left_out.items()} == gone
+    return result, gone
+
+
+@pytest.mark.parametrize(("bad", "reason"), [
+    (BLACK, "it is black all over"),
+    (CLEAR, "it is transparent all over"),
+    (BLANK[:15], f"it has {SIZE[1]}×15 px, but fusion takes at least 16×16 px"),
+    (BLANK[..., 0], "it is gray and the reference A is color"),
+    (damaged, "it can't be used: damaged in its middle; export it anew"),
+])
+def test_a_shot_that_cannot_be_used_is_left_out_of_three_and_refused_of_two(good, bad, reason):
+    result, gone = without([good[0], good[1], bad], align="none")
+    assert gone == {"C": reason} and result.used == (0, 1)
+    np.testing.assert_array_equal(result.image, fuse_photos(good, options=PhotoOptions(align="none")).image)
+    with pytest.raises(UserError, match=f"^C: {reason.replace('it ', 'this shot ', 1)}"):
+        fuse_photos([good[0], bad], ["A", "C"], options=PhotoOptions(on_bad_shot="skip"))
+    with pytest.raises(UserError, match=f"^1 of 3 shots can't be used: C: {reason}; .*--on-bad-shot skip goes on"):
+        without([*good, bad], on_bad_shot="stop")
+
+
+def test_a_shot_of_another_size_is_left_out_of_registered_ones(good):
+    result, gone = without([*good, good[1][1:]], align="none")
+    assert result.used == (0, 1) and gone == {
+        "C": f"it has {SIZE[1]}×{SIZE[0] - 1} px and the reference A has {SIZE[1]}×{SIZE[0]} px"}
+
+
+def test_a_first_shot_that_cannot_be_used_gives_its_place_to_the_next(good):
+    other = good[1][:-20, :-30]
+    result, gone = without([BLACK[..., 0], good[0], other])  # the others are held against the next one, too
+    assert gone == {"A": "it is black all over"} and result.used == (1, 2)
+    np.testing.assert_array_equal(result.image, fuse_photos([good[0], other], options=PhotoOptions()).image)
+    aligned = {number: image.shape for number, image, *_ in align_photos([BLACK[..., 0], good[0], other],
+                                                                         options=PhotoOptions())}
+    assert aligned == {1: good[0].shape, 2: good[0].shape}
+
+
+def test_shots_that_cannot_be_used_or_placed_are_told_together(good, wrong):
+    result, gone = without([BLACK, good[0], wrong[0], good[1]])
+    assert list(gone) == ["A", "C"] and gone["C"].startswith("it can't be placed: to ") and result.used == (1, 3)
+    with pytest.raises(UserError, match=r"^2 of 3 shots can't be placed: A: it is black all over; C: cannot be reg"):
+        fuse_photos([BLACK, good[0], wrong[0]], ["A", "B", "C"], options=PhotoOptions())
+    with pytest.raises(UserError, match=r"^2 of 3 shots can't be used: A: it is .*; B: it is .*; leave them out$"):
+        fuse_photos([BLACK, CLEAR, good[0]], NAMES[:3], options=PhotoOptions(on_bad_shot="skip"))
+
+
 def test_an_unknown_choice_is_named(good):
     with pytest.raises(UserError, match="on_bad_shot='ignore' is unknown; use one of auto, skip, stop"):
         fuse_photos(good, options=PhotoOptions(on_bad_shot="ignore"))

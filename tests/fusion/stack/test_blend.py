@@ -7,7 +7,8 @@ import pytest
 import edmf_jax
 from edmf_jax.cli import fuse, main
 from edmf_jax.errors import UserError
-from edmf_jax.fusion.stack import PhotoOptions, blend, fuse_photos, network, tiles, tone, tone_estimate
+from edmf_jax.fusion import tiling
+from edmf_jax.fusion.stack import PhotoOptions, blend, fuse_photos, tiles, tone, tone_estimate
 from edmf_jax.fusion.stack.aligned import Tile
 from edmf_jax.io.images import write_image
 from tests.helpers.networks import WEIGHTS
@@ -23,7 +24,7 @@ def no_network(request, monkeypatch):
         raise AssertionError("the network was run")
 
     if "network" not in request.node.name:
-        monkeypatch.setattr(network, "fuse_piece", fail)
+        monkeypatch.setattr(tiling, "fuse_piece", fail)
 
 
 @pytest.mark.parametrize("count", [2, 4])
@@ -151,7 +152,7 @@ def test_a_network_needs_weights():
 def test_weights_name_a_network_and_a_network_only(monkeypatch):
     a, b = (exposed(x) for x in shots(50, 60)[1:])
     calls = []
-    monkeypatch.setattr(network, "fuse_piece", lambda model, params, x, y, shape: calls.append(x) or (x + y) / 2)
+    monkeypatch.setattr(tiling, "fuse_piece", lambda model, params, x, y, shape: calls.append(x) or (x + y) / 2)
     from_shots = edmf_jax.fuse([a, b], align="none")
     assert not calls
     edmf_jax.fuse([a, b], WEIGHTS, align="none")

@@ -14,7 +14,6 @@ from edmf_jax.fusion.stack import (
     analysis,
     exposure,
     fuse_photos,
-    network,
     sketches,
     tiles,
     tone,
@@ -42,7 +41,7 @@ def mean_network(monkeypatch):
         given.append((a, b))
         return (a + b) / 2
 
-    monkeypatch.setattr(network, "fuse_piece", mean)
+    monkeypatch.setattr(tiling, "fuse_piece", mean)
     return given
 
 
@@ -322,11 +321,11 @@ FUSE = PhotoOptions(align="none", pixels="network")
     ([GOOD, GOOD.copy(), lambda: GOOD], FUSE, "B is the same picture as A; give every shot once"),
     ([GOOD, np.zeros_like(GOOD)], FUSE, "B: this shot is black all over"),
     ([np.zeros_like(GOOD), GOOD], FUSE, "A: this shot is black all over"),
-    ([GOOD, GOOD[:, :-1]], FUSE, "B is 49×40 px and the reference A is 50×40 px.*--align"),
-    ([GOOD, GOOD[..., 0]], FUSE, "B is gray and the reference A is color"),
+    ([GOOD, GOOD[:, :-1]], FUSE, "B: this shot has 49×40 px and the reference A has 50×40 px.*--align"),
+    ([GOOD, GOOD[..., 0]], FUSE, "B: this shot is gray and the reference A is color"),
     ([GOOD, NAN], FUSE, "B: values from nan to nan"),
     ([np.full((40, 50), np.inf), GOOD[..., 0]], FUSE, "A: values from inf"),
-    ([GOOD[:1], GOOD[:1]], FUSE, "A: 50×1 px, but fusion takes at least 16×16 px"),
+    ([GOOD[:1], GOOD[:1]], FUSE, "A: this shot has 50×1 px, but fusion takes at least 16×16 px"),
     ([GOOD.astype(np.int32), GOOD], FUSE, "A: dtype is int32"),
     ([np.zeros((40, 50, 4), np.uint8), GOOD], FUSE, "A: 4 channels.*alpha"),
     ([np.zeros(40, np.uint8), GOOD], FUSE, r"A: shape is \(40,\)"),
@@ -359,6 +358,6 @@ def test_too_little_memory_is_one_line(monkeypatch):
     def fail(*_):
         raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
 
-    monkeypatch.setattr(network, "fuse_piece", fail)
+    monkeypatch.setattr(tiling, "fuse_piece", fail)
     with pytest.raises(UserError, match="50×40 px take more memory than there is"):
         fuse_photos([GOOD, GOOD[::-1]], weights=WEIGHTS, options=FUSE)
