@@ -3,6 +3,7 @@
 In reading order:
 
 - evaluate: the whole of it, `evaluate(dataset, methods, workdir)`; benchmark: the same under several exposures;
+- jobs: every pair decoded, fused, stored and scored, all at the same time;
 - methods: what can be compared (the methods of `edmf_jax.methods`, weights, folders of pictures);
   pictures: the files of such a folder, by pair;
 - scoring: how a fused picture is stored, and its metrics;

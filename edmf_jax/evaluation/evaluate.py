@@ -1,46 +1,27 @@
 """Runs methods on a data set: fused pictures, scores per pair, a summary.
 
-It can be stopped at any moment; the same call continues.  Three steps overlap: pictures are decoded ahead, the main
-thread fuses, and another thread stores and scores what was fused.  Each row is written as soon as its picture is
-scored.
+It can be stopped at any moment; the same call continues (`jobs`).
 """
 
-import collections
 import shlex
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
-from tqdm import tqdm
+from typing import Any
 
 from edmf_jax.core.exposures import find_condition
-from edmf_jax.data.pairs import Pairs, Scene, open_pairs
+from edmf_jax.data.pairs import open_pairs
 from edmf_jax.errors import UserError
+from edmf_jax.evaluation.jobs import Job, run_jobs
 from edmf_jax.evaluation.methods import Method, make_methods, with_slugs
 from edmf_jax.evaluation.provenance import evaluation_versions
 from edmf_jax.evaluation.rows import check_rows_file, write_rows
-from edmf_jax.evaluation.scoring import (
-    DEFAULT_METRICS,
-    STORES,
-    as_stored,
-    choose_metrics,
-    encode,
-    metric_columns,
-    score,
-)
+from edmf_jax.evaluation.scoring import DEFAULT_METRICS, STORES, choose_metrics, metric_columns
 from edmf_jax.evaluation.store import ScoreStore, open_evaluation, read_evaluation, unfinished, work_folder
 from edmf_jax.evaluation.summary import Summary, summarize, to_record
 from edmf_jax.evaluation.tables import to_latex, to_markdown
 from edmf_jax.fusion.tiling import TILINGS
 from edmf_jax.io.atomic import replace_file
 from edmf_jax.io.json_text import to_json
-from edmf_jax.runtime.interrupt import Interrupted, InterruptFlag
-
-_DECODING_THREADS = 4
-_DECODED_AHEAD, _WAITING_TO_BE_SCORED = 4, 4  # pictures, at most; bounds the memory
 
 
 def evaluate(dataset: str, methods: Sequence[str], workdir: str | Path, *, source: str | None = None,
@@ -115,100 +96,10 @@ def evaluate(dataset: str, methods: Sequence[str], workdir: str | Path, *, sourc
                        "data_dir": data_dir and str(Path(data_dir).absolute())}}, command)
         names = [metric["name"] for metric in record["metrics"]]
         stores = {entry["name"]: ScoreStore(folder / entry["slug"], names) for entry in record["methods"]}
-        _run(pairs, [_Job(m, stores[m.name], "png" if m.as_stored else store, metrics) for m in chosen], log)
+        run_jobs(pairs, [Job(m, stores[m.name], "png" if m.as_stored else store, metrics) for m in chosen], log)
         if csv is not None:
             write_rows(Path(csv), folder, record, stores)
         return _write_summary(folder, record, stores, log)
-
-
-class _Job(NamedTuple):
-    """One method to run on all pairs.
-
-    Attributes:
-      method: the method.
-      store: where its scores are written.
-      file_format: how its pictures are stored, a key of `STORES`.
-      metrics: names of the metrics to compute.
-    """
-
-    method: Method
-    store: ScoreStore
-    file_format: str
-    metrics: Sequence[str]
-
-    def is_pending(self, pair_id: str) -> bool:
-        """Whether this pair still has to be fused and scored."""
-        return pair_id not in self.store.rows and pair_id not in self.method.missing
-
-    def fused_path(self, pair_id: str) -> Path:
-        """The file of the fused picture."""
-        return self.store.folder / "fused" / f"{pair_id}{STORES[self.file_format][0]}"
-
-
-def _run(pairs: Pairs, jobs: Sequence[_Job], log: Callable[[str], None]) -> None:
-    """Fuses and scores all pending pairs.
-
-    Raises:
-      UserError: a picture can't be fused, or was changed after it was scored; all that was done before is kept.
-      Interrupted: SIGINT or SIGTERM.
-    """
-    for job in jobs:
-        _check_unchanged(job)
-    total = len(pairs.ids) * len(jobs) - sum(len(job.method.missing) for job in jobs)
-    pending = sum(job.is_pending(pair_id) for job in jobs for pair_id in pairs.ids)
-    if 0 < pending < total:
-        log(f"{total - pending} of {total} pictures are scored already: continuing with the other {pending}")
-    seconds: dict[str, list[float]] = {job.method.name: [] for job in jobs}
-    with (InterruptFlag() as flag, ThreadPoolExecutor(_DECODING_THREADS) as decoders, ThreadPoolExecutor(1) as scorer,
-          tqdm(total=total, initial=total - pending, desc="fuse and score", unit="picture", disable=None) as bar):
-        records = (record for record in pairs.records() if any(job.is_pending(record.id) for job in jobs))
-        scenes = _map_ahead(decoders, pairs.decode, records) if pending else ()
-        work = ((job, scene) for scene in scenes for job in jobs if job.is_pending(scene.id))
-        scoring: collections.deque[tuple[_Job, str, Future]] = collections.deque()
-        try:
-            for job, scene in work:
-                if flag.signal:
-                    break
-                start = time.perf_counter()
-                fused = np.asarray(job.method.fuse(scene))  # waits for a device: the time is that of this picture
-                seconds[job.method.name].append(time.perf_counter() - start)
-                scoring.append((job, scene.id, scorer.submit(_store_and_score, job, scene, fused)))
-                if len(scoring) > _WAITING_TO_BE_SCORED:
-                    _add_oldest_score(scoring, bar)
-        finally:  # keep what is done, also if a picture can't be fused
-            while scoring:
-                _add_oldest_score(scoring, bar)
-        if flag.signal:
-            pending = sum(job.is_pending(pair_id) for job in jobs for pair_id in pairs.ids)
-            raise Interrupted(f"stopped; {total - pending} of {total} pictures are scored; the same command continues",
-                              flag.signal)
-    for name, times in seconds.items():
-        if times:
-            log(f"{name}: {np.median(times):.3f} s to fuse a picture (median)")
-
-
-def _map_ahead(pool: ThreadPoolExecutor, function: Callable, items: Iterable) -> Iterator:
-    """`map(function, items)` in a pool of threads, computed `_DECODED_AHEAD` results ahead of the consumer."""
-    futures: collections.deque[Future] = collections.deque()
-    for item in items:
-        futures.append(pool.submit(function, item))
-        if len(futures) > _DECODED_AHEAD:
-            yield futures.popleft().result()
-    while futures:
-        yield futures.popleft().result()
-
-
-def _store_and_score(job: _Job, scene: Scene, fused: np.ndarray) -> dict[str, float]:
-    data = encode(fused, job.file_format)
-    replace_file(job.fused_path(scene.id), data)
-    return score(scene, as_stored(fused, data, job.file_format), job.metrics)
-
-
-def _add_oldest_score(scoring: collections.deque, bar: tqdm) -> None:
-    """Waits for the picture that was submitted first and writes its row."""
-    job, pair_id, future = scoring.popleft()
-    job.store.add(pair_id, future.result())
-    bar.update()
 
 
 def _check_choice(argument: str, value: str, choices: Iterable[str]) -> None:
@@ -227,14 +118,6 @@ def _check_missing(methods: Sequence[Method], count: int, allow_missing: bool, l
             raise UserError(f"{problem}; files are found by name (ID.png) or by the last number in their name; "
                             "complete the folder, or leave out these pairs with --allow-missing")
         log(f"{problem}; they are left out of the comparison")
-
-
-def _check_unchanged(job: _Job) -> None:
-    """Raises UserError if a picture of a `folder:` method was replaced after it was scored."""
-    for pair_id, path in job.method.pictures.items():
-        stored = job.fused_path(pair_id)
-        if pair_id in job.store.rows and stored.is_file() and path.stat().st_mtime > stored.stat().st_mtime:
-            raise UserError(f"{path} was changed after it was scored; delete {job.store.folder} to score it again")
 
 
 def _write_summary(folder: Path, record: Mapping[str, Any], stores: Mapping[str, ScoreStore],

@@ -15,9 +15,10 @@ from edmf_jax.data.pairs import open_pairs
 from edmf_jax.data.tfds_reader import open_dataset
 from edmf_jax.errors import UserError
 from edmf_jax.evaluation import evaluate as evaluation_module
-from edmf_jax.evaluation import methods, provenance
+from edmf_jax.evaluation import jobs, methods, provenance
 from edmf_jax.evaluation.evaluate import evaluate
 from edmf_jax.evaluation.scoring import encode
+from edmf_jax.fusion import engine
 from edmf_jax.io.images import read_image, write_image
 from edmf_jax.methods.average import average
 from edmf_jax.metrics import evaluate as evaluate_triple
@@ -210,7 +211,7 @@ def test_the_time_of_a_picture_ends_when_its_pixels_are_there(run, tmp_path, mon
         return float(len(events))
 
     monkeypatch.setattr("edmf_jax.methods.average.average", lambda a, b: Pending(average(a, b)))
-    monkeypatch.setattr(evaluation_module, "time", SimpleNamespace(perf_counter=clock))
+    monkeypatch.setattr(jobs, "time", SimpleNamespace(perf_counter=clock))
     run(tmp_path, "average", limit=1)
     first = events.index("computed")
     assert events[first - 1 : first + 2] == ["clock", "computed", "clock"]
@@ -316,6 +317,36 @@ def test_weights_see_the_whole_picture_or_too_small_ones_are_named(run, tmp_path
                  {"model": {"width": 2, "dtype": "float32"}}, force=True)
     with pytest.raises(UserError, match=r"method net: sha256 .* there, .* here"):
         run(tmp_path / "w", str(tmp_path / "net"))
+
+
+def test_an_accelerator_fuses_several_pictures_at_once(run, tmp_path, monkeypatch):
+    """As many as there are; a picture that it refuses is named; one that is scored already is not fused again."""
+    from edmf_jax.weights.store import save_weights
+
+    save_weights(tmp_path / "net", PARAMS, {"model": {"width": 2, "dtype": "float32"}})
+    monkeypatch.setattr(engine, "pieces_at_once", lambda: 3)
+    with pytest.raises(UserError, match=r"net, pair 0: .* at least 128×128 px"):
+        run(tmp_path / "tiles", str(tmp_path / "net"), tiling="mufusion")
+    groups = []
+
+    def fuse_levels_of(pairs, model, params, tiling):
+        groups.append(len(pairs))
+        return [average(a, b) for a, b in pairs]
+
+    monkeypatch.setattr(methods, "fuse_levels_of", fuse_levels_of)
+    run(tmp_path / "w", str(tmp_path / "net"), "average")
+    assert groups == [2]
+    assert rows(tmp_path / "w", "net") == rows(tmp_path / "w", "average")
+    monkeypatch.setattr(methods, "fuse_levels", lambda _, __, a, b, tiling: groups.append("alone") or average(a, b))
+    run(tmp_path / "v", str(tmp_path / "net"), limit=1)
+    assert groups == [2, "alone"]
+
+
+def test_pictures_that_are_fused_together_are_few_and_small(scenes):
+    groups = list(jobs._groups(scenes * 10, 8))
+    assert [len(group) for group in groups] == [8, 8, 4]
+    large = SimpleNamespace(a=np.broadcast_to(np.uint8(0), (3000, 4000, 3)))
+    assert [len(group) for group in jobs._groups([large, *scenes * 2, large, large], 8)] == [5, 1, 1]
 
 
 @pytest.mark.parametrize(("options", "words"), [
