@@ -1,7 +1,7 @@
 """The result's pixels from the shots themselves (`pixels="shots"`): their mean, weighted by the choice (`choice`).
 
-Every shot is visited in the order of the digests, for its evidence.  As many as fit into `KEPT_BYTES` stay in memory,
-and the others wait in temporary files (`spill`).  Then weights are refined at edges of depth (`reblur`), and the result
+Every shot is visited in the order of the digests, for its evidence.  If all fit into `KEPT_BYTES`, they stay in memory;
+else most of them wait in temporary files (`spill`).  Then weights are refined at edges of depth (`reblur`), and the result
 is made, tile by tile.
 
 Where there is no room for such files, shots are read and warped again, one after the other; then weights are as the
@@ -28,6 +28,7 @@ from edmf_jax.fusion.stack.spill import DiskArray, roomy_folder
 from edmf_jax.fusion.stack.tiles import BlendTile, Part, over_tiles
 
 KEPT_BYTES = 0.4e9  # with the running sums, if there are any
+_SHARE_BESIDE_FILES = 0.25
 SUM_BYTES = 48  # a pixel, with what is written
 TIE_LOGIT = 3.0  # between the nearest and the farthest shot: of two equally sharp ones, one gets 20 times the weight
 _TRACE = np.float32(1e-6)
@@ -111,9 +112,11 @@ class Visits:
         """What to keep where, from the bytes and the pixels of a shot."""
         self._free = KEPT_BYTES
         if size * self.count > KEPT_BYTES:
-            self._folder = roomy_folder(size * self.count - KEPT_BYTES)
+            self._folder = roomy_folder(size * self.count)
             if self._folder is None:  # sums of the whole picture take memory, too
                 self._free -= SUM_BYTES * pixels
+            else:  # reading a file again costs little
+                self._free *= _SHARE_BESIDE_FILES
 
     def _keep_on_disk(self, number: int, shot: AlignedShot, evidence: Evidence) -> None:
         try:

@@ -42,6 +42,7 @@ ISLAND_PX = 24  # of area; no such island is wider
 _DEVIATION = 3 / 255 / np.sqrt(3)  # τ
 _NOISE = (1 / 255) ** 2 / 3  # squared differences of luma that need no explanation
 _BAND_CELLS = 2
+_AROUND_CELLS = 8  # with the shots of 2 cells alone, the next ones in focus, the gate of a stack of ten hardly opens
 _BLUR_CELLS, _GATE_CELLS = 1.0, 3.0  # σ of the means by which a shot's blur is told, and how well blurs explain
 _FINE_PX, _WIDE_PX = 0.5, 1.5  # σ of the means of r where the gate is high, and low
 _HIGH_GATE = 0.8
@@ -74,6 +75,7 @@ class Reblur:
         self._band = np.zeros(cells, bool)
         self._needed = self._band  # for the gate there
         self._present = np.zeros((len(sources), *cells), bool)  # which shots may rise
+        self._around = np.zeros_like(self._present)  # by which shots the gate is told
         self._blurs = np.zeros((len(sources), *cells), np.uint8)  # indices of `BLURS_PX`
         self._gate = np.zeros(cells, np.float32)
         self._changed = np.zeros(cells, bool)  # in any round
@@ -130,8 +132,9 @@ class Reblur:
         self._band = cv2.dilate(highest, near) != cv2.erode(lowest, near)
         reach = np.ones((2 * int(_RADIUS * _GATE_CELLS) + 1,) * 2, np.uint8)
         self._needed = cv2.dilate(self._band.astype(np.uint8), reach) > 0
-        for number, present in enumerate(self._present):
-            self._present[number] = cv2.dilate(present.astype(np.uint8), near) > 0
+        for present, around in zip(self._present, self._around):
+            around[:] = cv2.dilate(present.astype(np.uint8), np.ones((2 * _AROUND_CELLS + 1,) * 2, np.uint8))
+            present[:] = cv2.dilate(present.astype(np.uint8), near)
 
     def _model(self, best: np.ndarray) -> None:
         """How much each shot is blurred, and how well that explains it."""
@@ -145,7 +148,7 @@ class Reblur:
             kept = inside(part, context)
             blurred = [_gaussian(picture, sigma)[kept] for sigma in BLURS_PX]
             for number, source in enumerate(self._sources):
-                some = self._present[(number, *there)] & asked
+                some = self._around[(number, *there)] & asked
                 if not some.any():
                     continue
                 seen, own = _luma(source, part)
