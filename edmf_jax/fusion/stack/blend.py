@@ -1,8 +1,8 @@
 """The result's pixels from the shots themselves (`pixels="shots"`): their mean, weighted by the choice (`choice`).
 
 Every shot is visited in the order of the digests, for its evidence.  If all fit into `KEPT_BYTES`, they stay in memory;
-else most of them wait in temporary files (`spill`).  Then weights are refined at edges of depth (`reblur`), and the result
-is made, tile by tile.
+else most of them wait in temporary files (`spill`).  Then weights are refined at edges of depth (`reblur`), and the
+result is made, tile by tile.
 
 Where there is no room for such files, shots are read and warped again, one after the other; then weights are as the
 evidence has them, and 24 bytes a pixel of running sums are kept besides the shot at hand, or 48 with clipped colors.
