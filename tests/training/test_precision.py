@@ -46,7 +46,7 @@ def test_precisions_are_read_from_a_program():
 def test_only_the_networks_convolutions_take_the_chosen_precision(precision, platform):
     """The loss, the scores and the log's numbers are in full precision whatever is chosen."""
     rig = Rig(1, sharded=True)
-    network = make_model(16, platform={"cuda": "gpu"}.get(platform, platform), precision=precision)
+    network = make_model(2, platform={"cuda": "gpu"}.get(platform, platform), precision=precision)
     step = steps.make_sharded_step(rig.step_config._replace(model=network), rig.mesh)
     arguments = jax.eval_shape(rig.initial_state), rig.sources, rig.order(0), 1
     found = precisions(step.trace(*arguments).lower(lowering_platforms=(platform,)).as_text())

@@ -4,8 +4,8 @@ Pure functions of arrays; files are the caller's.  In reading order: `options` (
 `pipeline` (how it all fits together), `shots` (reading and checking), `bad_shots`, `sketches`, `alignment` and
 `analysis` (the first pass); `tone`, `tone_samples`, `tone_model`, `gain_field`, `local_light` and `tone_estimate` (how
 a shot's tone differs), `exposure` and `leveling` (one exposure for all); `sensor` and `sensor_repair` (hot pixels),
-`focus_order` (near and far); `motion`, `motion_blurs`, `motion_match`, `motion_regions` and `excluding` (what moved);
-`group` (the second pass), `aligned` (a shot in the frame), `borders` and `holes` (missing pixels); `evidence`,
+`dust`, `focus_order` (near and far); `motion`, `motion_blurs`, `motion_match`, `motion_regions` and `excluding` (what
+moved); `group` (the second pass), `aligned` (a shot in the frame), `borders` and `holes` (missing pixels); `evidence`,
 `choice`, `reblur` (edges of depth), `spill` and `blend` (the shots' pixels), `chooser` and `chooser_engine` (a network
 corrects the choice); or `sharpness`, `composite`, `network` and `response` (the network's pixels); `tiles`.
 """

@@ -31,7 +31,7 @@ import numpy as np
 from edmf_jax.errors import UserError
 from edmf_jax.fusion.pieces import out_of_memory_as
 from edmf_jax.fusion.pixels import shrink_back
-from edmf_jax.fusion.stack import alignment, shots
+from edmf_jax.fusion.stack import alignment, dust, shots
 from edmf_jax.fusion.stack.alignment import Alignment, Known
 from edmf_jax.fusion.stack.analysis import StackAnalysis, analyze_stack
 from edmf_jax.fusion.stack.focus_order import focus_ranks
@@ -141,7 +141,7 @@ def fuse_parts(given: Sequence[shots.Shot], parts: Callable[[Sequence[int]], Seq
 
     def read(number: int) -> shots.Masked:
         shot = kept.take(number) or shots.read_masked(given[number], names[number], white)
-        return shots.Masked(replace(shot.image, stack.hot), shot.mask)
+        return shots.Masked(dust.even_out(replace(shot.image, stack.hot), *stack.dust), shot.mask)
 
     for part in parts(used):
         group = Group([names[number] for number in part], [functools.partial(read, number) for number in part],
@@ -172,6 +172,7 @@ class _Stack(NamedTuple):
       target: the tone curve of the result.
       frame: shape of the reference, `(H, W, C)`.
       hot: the hot pixels, flat indices `[N]`.
+      dust: the spots of dust, and the shape of the small copies that they are on.
       ranks: for each shot its place from near (0) to far (1); None: they are not asked for.
       most_alone: the share of the frame that one shot alone may show without a word.
     """
@@ -181,6 +182,7 @@ class _Stack(NamedTuple):
     target: np.ndarray
     frame: tuple[int, int, int]
     hot: np.ndarray
+    dust: tuple[list[dust.Spot], tuple[int, ...]]
     ranks: np.ndarray | None
     most_alone: float
 
@@ -202,6 +204,9 @@ def _first_pass(given: Sequence[shots.Shot], names: Sequence[str], white: int | 
     hot = peaks.hot_pixels(found.used, found.registrations, sketches)
     if len(hot):
         warn(f"{len(hot)} hot pixels replaced" if len(hot) > 1 else "1 hot pixel replaced")
+    spots = dust.find(found.used, found.registrations, sketches) if options.hot_pixels == "replace" else []
+    if spots:
+        warn(f"{len(spots)} spots of dust evened out" if len(spots) > 1 else "1 spot of dust evened out")
     ranks = None if options.tie is None else focus_ranks(found.used, found.registrations, order)
     shown = [sketches[number] for number in found.used]
     analysis = analyze_stack(shown, [found.registrations[number] for number in found.used])
@@ -210,7 +215,8 @@ def _first_pass(given: Sequence[shots.Shot], names: Sequence[str], white: int | 
             warn(f"{names[number]}: {note}")
     # Transparent shots are expected to end, and a crop to be without what one alone has.
     quiet = options.crop or any(one.covered is not None for one in shown)
-    return _Stack(found, analysis, analysis.target_curve(options.exposure), shown[0].shape, hot, ranks,
+    return _Stack(found, analysis, analysis.target_curve(options.exposure), shown[0].shape, hot,
+                  (spots, shown[0].copy.shape), ranks,
                   1.0 if quiet else _MOST_ALONE)
 
 

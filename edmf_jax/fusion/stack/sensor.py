@@ -12,7 +12,7 @@ are kept of every shot while it is sketched, and judged once it is known how the
 
 So a dot stays where the pictures can't tell, as in two shots from a tripod; a dark frame can
 (`sensor_repair.dark_frame_pixels`).
-Dark soft blobs of dust are not looked for: in the shots alone they can't be told from the scene's own reliably.
+Dust is looked for by `dust`.
 """
 
 import dataclasses
