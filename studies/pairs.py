@@ -12,7 +12,7 @@ import collections
 import json
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -58,12 +58,13 @@ def register_pair(paths: tuple[Path, Path]) -> dict:
             "flow": getattr(found, "flow", None) is not None}
 
 
-def run_all(pairs: dict[int, tuple[Path, Path]], log: Path | None = None) -> list[dict]:
-    """The results of all pairs; those in the log, a file of JSON lines, are taken from there, others are added."""
+def run_all(pairs: dict[int, tuple[Path, Path]], log: Path | None, measure: Callable[[tuple[Path, Path]], dict]
+            ) -> list[dict]:
+    """What `measure` finds of all pairs; what the log, a file of JSON lines, has is not measured again."""
     results = {result["pair"]: result for result in read_log(log)}
     for number, paths in pairs.items():
         if number not in results:
-            results[number] = {"pair": number, **register_pair(paths)}
+            results[number] = {"pair": number, **measure(paths)}
             if log:
                 with log.open("a", encoding="utf-8") as lines:
                     lines.write(json.dumps(results[number]) + "\n")
@@ -113,7 +114,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="every pair's numbers, a line each; goes on there")
     given = parser.parse_args(argv)
     pairs = list(find_pairs(given.pairs, split_numbers()).items())[:: given.every][: given.limit]
-    print(markdown(run_all(dict(pairs), given.json)))
+    print(markdown(run_all(dict(pairs), given.json, register_pair)))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,6 @@ in red.
 """
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,8 +24,7 @@ from edmf_jax.core.color import luma
 from edmf_jax.errors import UserError
 from edmf_jax.fusion.stack import PhotoOptions, fuse_photos
 from edmf_jax.io.images import read_image, write_image
-from studies.pairs import find_pairs, split_numbers
-from studies.registration import read_log
+from studies.pairs import find_pairs, run_all, split_numbers
 
 SIGMA_PX = 12.0
 MOST_LEVELS = 8.0
@@ -77,18 +75,6 @@ def measure_pair(paths: tuple[Path, Path]) -> dict:
             "levels": round(float(np.quantile(known, 0.995)), 2) if known.size else 0.0}
 
 
-def run_all(pairs: dict[int, tuple[Path, Path]], log: Path | None = None) -> list[dict]:
-    """The results of all pairs; those in the log, a file of JSON lines, are taken from there, others are added."""
-    results = {result["pair"]: result for result in read_log(log)}
-    for number, paths in pairs.items():
-        if number not in results:
-            results[number] = {"pair": number, **measure_pair(paths)}
-            if log:
-                with log.open("a", encoding="utf-8") as lines:
-                    lines.write(json.dumps(results[number]) + "\n")
-    return [results[number] for number in pairs]
-
-
 def markdown(results: Sequence[dict], worst: int) -> str:
     """How many pairs reach the aim, and the worst ones."""
     fused = sorted((r for r in results if not r["refused"]), key=lambda r: -r["off"])
@@ -118,7 +104,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--pictures", type=Path, metavar="DIR", help="draw the worst into this folder")
     given = parser.parse_args(argv)
     pairs = dict(list(find_pairs(given.pairs, split_numbers()).items())[:: given.every])
-    results = run_all(pairs, given.json)
+    results = run_all(pairs, given.json, measure_pair)
     print(markdown(results, given.worst))
     if given.pictures:
         given.pictures.mkdir(parents=True, exist_ok=True)

@@ -34,9 +34,9 @@ def test_a_stopped_run_goes_on(folder, monkeypatch, tmp_path):
     ran, log = [], tmp_path / "kept.jsonl"
     monkeypatch.setattr(pairs, "register_pair", lambda paths: ran.append(paths) or {"seconds": len(ran)})
     found = pairs.find_pairs(folder, range(1, 501))
-    first = pairs.run_all(found, log)
+    first = pairs.run_all(found, log, pairs.register_pair)
     log.write_text(log.read_text()[:-3])
-    again = pairs.run_all(found, log)
+    again = pairs.run_all(found, log, pairs.register_pair)
     assert len(ran) == 3 and again[0] == first[0] and [r["seconds"] for r in again] == [1, 3]
 
 
