@@ -128,13 +128,37 @@ class Visits:
             self._folder = None
 
 
-def blend(visits: Visits, shape: tuple[int, int, int], dtype: np.dtype, *,
+class ChangedVisits:
+    """Visits of shots with other evidence."""
+
+    def __init__(self, visits: "Visits | ChangedVisits",
+                 change: Callable[[int, AlignedShot, Evidence], Evidence]):
+        """`change` gives the evidence to take, from number, shot and evidence."""
+        self._visits, self._change = visits, change
+
+    @property
+    def count(self) -> int:
+        """The number of shots."""
+        return self._visits.count
+
+    @property
+    def all_kept(self) -> bool:
+        """Whether the next visit needs no reading."""
+        return self._visits.all_kept
+
+    def __iter__(self) -> Iterator[tuple[int, AlignedShot, Evidence]]:
+        """Number, shot and evidence of every shot."""
+        for number, shot, evidence in self._visits:
+            yield number, shot, self._change(number, shot, evidence)
+
+
+def blend(visits: Visits | ChangedVisits, shape: tuple[int, int, int], dtype: np.dtype, *,
           report: Callable[[str], None], ranks: np.ndarray | None = None, layers: Layers | None = None,
           weights_override: WeightsOverride | None = None) -> Blended:
     """Blends all shots of a group.
 
     Args:
-      visits: its shots; with `chooser.ChosenVisits` a network chooses among them.
+      visits: its shots; with `chooser.ChosenVisits` a network chooses among them, see also `excluding`.
       shape: of the result, `(H, W, C)`.
       dtype: of the result.
       report: called with a few words before each visit of a shot.
@@ -193,8 +217,7 @@ def _finish_tiles(visits: Visits, weights_of, masks, blended: Blended, clips: bo
     while reblur.learn(blended.image, blended.sources):
         over_tiles(refine, blended.image.shape, 0)
     numbers = np.array([number for number, *_ in given], blended.sources.dtype)
-    over_tiles(lambda tile: blended.sources.__setitem__(tile.kept, numbers[blended.sources[tile.kept]]),
-               blended.image.shape, 0)
+    blended.sources[:] = numbers[blended.sources]
     for index, (number, shot, *_) in enumerate(given if layers else ()):
         report("writing layers")
         _write_layer(number, shot, kept[index] / np.float32(_LAYER_UNIT), layers)

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from edmf_jax.fusion.stack.evidence import FLOOR, POWER, cell_means, enlarged
-from edmf_jax.fusion.stack.tiles import BlendTile, Part, grown, inside, over_tiles
+from edmf_jax.fusion.stack.tiles import BlendTile, Part, cells_of, grown, inside, over_tiles
 
 _FULL_STRENGTH = 0.02  # half of a share rests on the pixel itself at this strength, five 8-bit levels
 _CERTAINTY_POWER = 4
@@ -58,7 +58,7 @@ class Choice:
         def look(tile: BlendTile) -> None:
             self._total[tile.kept] = np.log(self._total[tile.kept])
             self._total[tile.kept] += self._largest[tile.kept]
-            fine[_cells_of(tile.kept)] = _halved_twice(self.certainty(tile.kept))
+            fine[cells_of(tile.kept, _CELL_PX)] = _halved_twice(self.certainty(tile.kept))
 
         over_tiles(look, self._shape, 0)
         self._cells = [fine]
@@ -73,7 +73,8 @@ class Choice:
         fine = np.empty(self._cells[0].shape, np.float32)
 
         def look(tile: BlendTile) -> None:
-            fine[_cells_of(tile.kept)] = _halved_twice(self._share(logit, tile.kept) * self.certainty(tile.kept))
+            known = self._share(logit, tile.kept) * self.certainty(tile.kept)
+            fine[cells_of(tile.kept, _CELL_PX)] = _halved_twice(known)
 
         over_tiles(look, self._shape, 0)
         spread = self._spread(fine)
@@ -112,11 +113,6 @@ class Choice:
 
 def _cell_shape(shape: tuple[int, int]) -> tuple[int, int]:
     return -(-shape[0] // _CELL_PX), -(-shape[1] // _CELL_PX)
-
-
-def _cells_of(part: Part) -> Part:
-    rows, columns = (slice(p.start // _CELL_PX, -(-p.stop // _CELL_PX)) for p in part)
-    return rows, columns
 
 
 def _halved_twice(plane: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ import numpy as np
 from edmf_jax.core import chooser as core
 from edmf_jax.fusion.pixels import full_scale
 from edmf_jax.fusion.stack.aligned import AlignedShot
-from edmf_jax.fusion.stack.blend import Visits
+from edmf_jax.fusion.stack.blend import ChangedVisits, Visits
 from edmf_jax.fusion.stack.chooser_engine import Engine, features
 from edmf_jax.fusion.stack.evidence import Evidence
 from edmf_jax.fusion.stack.tiles import Part
@@ -48,7 +48,7 @@ class ChosenEvidence(Evidence):
         return self.chosen(part)
 
 
-class ChosenVisits:
+class ChosenVisits(ChangedVisits):
     """Visits of shots whose logits are the network's."""
 
     def __init__(self, visits: Visits, computes: tuple[Engine, core.Params], shape: tuple[int, ...],
@@ -61,26 +61,15 @@ class ChosenVisits:
           shape: of the frame, (H, W, …).
           report: called with a few words before each shot.
         """
-        self._visits, self._network = visits, Network(computes, shape)
+        super().__init__(visits, self._chosen)
+        self._network = Network(computes, shape)
         for number, shot, evidence in visits:
             report("comparing")
             self._network.add(number, shot, evidence)
 
-    @property
-    def count(self) -> int:
-        """The number of shots."""
-        return self._visits.count
-
-    @property
-    def all_kept(self) -> bool:
-        """Whether the next visit needs no reading."""
-        return self._visits.all_kept
-
-    def __iter__(self) -> Iterator[tuple[int, AlignedShot, Evidence]]:
-        """Number, shot and evidence of every shot."""
-        for number, shot, evidence in self._visits:
-            fields = {field.name: getattr(evidence, field.name) for field in dataclasses.fields(Evidence)}
-            yield number, shot, ChosenEvidence(**fields, chosen=self._network.logit(number, shot, evidence))
+    def _chosen(self, number: int, shot: AlignedShot, evidence: Evidence) -> ChosenEvidence:
+        fields = {field.name: getattr(evidence, field.name) for field in dataclasses.fields(Evidence)}
+        return ChosenEvidence(**fields, chosen=self._network.logit(number, shot, evidence))
 
 
 class _Tile(NamedTuple):

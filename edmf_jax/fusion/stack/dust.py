@@ -18,10 +18,12 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from edmf_jax.core.color import luma
-from edmf_jax.fusion.pixels import full_scale
+from edmf_jax.fusion.pixels import full_scale, to_unit
+from edmf_jax.fusion.stack.sharpness import luma_of
 from edmf_jax.fusion.stack.sketches import Sketch
 from edmf_jax.registration import Registration
+from edmf_jax.registration.planes import scaling_matrix
+from edmf_jax.registration.transforms import project
 
 _WIDTHS_PX = (3, 5, 9, 17)  # of the copy, odd: spots about so wide
 _GUARD, _RING = 2, 4  # the ring around a spot lies between so many times its width
@@ -62,16 +64,19 @@ def find(used: Sequence[int], registrations: Mapping[int, Registration | None], 
     # In an order of their content, so that the order in which they are given has no effect.
     order = sorted(used, key=lambda number: sketches[number].digest)
     copies = [sketches[number].copy for number in order]
-    to_full = _to_full(copies[0].shape, shape)
+    to_full = scaling_matrix(copies[0].shape, shape)
     maps = [np.linalg.inv(to_full) @ (np.eye(3) if registrations[n] is None else registrations[n].matrix) @ to_full
             for n in order]
     between = {(i, j): maps[j] @ np.linalg.inv(maps[i]) for i, j in itertools.permutations(range(len(order)), 2)
                if j in ((i + 1) % len(order), (i - 1) % len(order))}
-    logs = [np.log(_luma(copy) + np.float32(_OFFSET)) for copy in copies]
-    found, taken = [], np.zeros(copies[0].shape[:2], bool)
-    for width in reversed(_WIDTHS_PX):
-        if 2 * _RING * width > min(taken.shape) or not any(_moves(one, taken.shape, width) for one in between.values()):
-            continue
+    taken = np.zeros(copies[0].shape[:2], bool)
+    widths = [width for width in reversed(_WIDTHS_PX) if 2 * _RING * width <= min(taken.shape)
+              and any(_moves(one, taken.shape, width) for one in between.values())]
+    if not widths:
+        return []
+    logs = [np.log(luma_of(to_unit(copy)) + np.float32(_OFFSET)) for copy in copies]
+    found = []
+    for width in widths:
         depths = [_depths(log, width) for log in logs]
         for row, column in _candidates(depths, width):
             if not taken[row, column] and _is_dust(depths, between, row, column, width):
@@ -91,7 +96,7 @@ def even_out(image: np.ndarray, spots: Sequence[Spot], copy_shape: tuple[int, ..
     """
     if not spots:
         return image
-    out, to_full = image.copy(), _to_full(copy_shape, image.shape)
+    out, to_full = image.copy(), scaling_matrix(copy_shape, image.shape)
     for spot in spots:
         height, width = spot.share.shape
         corners = to_full[[0, 1], [0, 1]] * [[spot.left, spot.top], [spot.left + width - 1, spot.top + height - 1]]
@@ -107,26 +112,10 @@ def even_out(image: np.ndarray, spots: Sequence[Spot], copy_shape: tuple[int, ..
     return out
 
 
-def _luma(copy: np.ndarray) -> np.ndarray:
-    pixels = copy.astype(np.float32) / np.float32(full_scale(copy.dtype))
-    return pixels[..., 0] if pixels.shape[2] == 1 else luma(pixels)
-
-
-def _to_full(copy_shape: tuple[int, ...], shape: tuple[int, ...]) -> np.ndarray:
-    """From a copy's pixels (x, y) to those of the shot, 3×3."""
-    y, x = (full / small for full, small in zip(shape[:2], copy_shape[:2]))
-    return np.array([[x, 0, (x - 1) / 2], [0, y, (y - 1) / 2], [0, 0, 1]])
-
-
-def _mapped(matrix: np.ndarray, x: float, y: float) -> tuple[float, float]:
-    at = matrix @ (x, y, 1)
-    return at[0] / at[2], at[1] / at[2]
-
-
 def _moves(matrix: np.ndarray, shape: tuple[int, ...], width: int) -> bool:
     """Whether the scene moves far enough somewhere."""
-    places = itertools.product((0, shape[1] / 2, shape[1]), (0, shape[0] / 2, shape[0]))
-    return any(np.hypot(*np.subtract(_mapped(matrix, x, y), (x, y))) >= _MOTION * width for x, y in places)
+    places = np.array(list(itertools.product((0, shape[1] / 2, shape[1]), (0, shape[0] / 2, shape[0]))))
+    return bool((np.linalg.norm(project(matrix, places) - places, axis=1) >= _MOTION * width).any())
 
 
 def _depths(log: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -161,7 +150,7 @@ def _is_dust(depths: Sequence[tuple[np.ndarray, np.ndarray]], between: Mapping[t
     """Whether the scene's motion takes the place of the spot to where no other shot is as dark."""
     gone = 0
     for (i, j), matrix in between.items():
-        x, y = _mapped(matrix, column, row)
+        x, y = project(matrix, np.array([[column, row]]))[0]
         if np.hypot(x - column, y - row) < _MOTION * width:
             continue
         x, y, reach = round(x), round(y), width // 2

@@ -23,7 +23,7 @@ import numpy as np
 from edmf_jax.core.color import NEUTRAL, rgb_to_ycbcr
 from edmf_jax.fusion.stack import borders, holes
 from edmf_jax.fusion.stack.aligned import AlignedShot
-from edmf_jax.fusion.stack.tiles import BlendTile, Part, grown, inside, over_tiles
+from edmf_jax.fusion.stack.tiles import BlendTile, Part, cells_of, grown, inside, over_tiles
 
 POWER = 10  # of the strength, which is the root of the evidence: twice as sharp counts a thousand times
 FLOOR = 1e-3  # of the strength; a quarter of an 8-bit level: flatter areas count as equally sharp in all shots
@@ -107,7 +107,7 @@ def measure(shot: AlignedShot, noise: float) -> Evidence:
         fine[tile.kept] = np.sqrt(_windowed(planes, _without_rim(own, tile.context, shot.image.shape), noise)[kept])
         if weights is not None:  # rounded up: the weight of a pixel that the shot has does not become 0
             weights[tile.kept] = np.ceil(255 * seen.channel_weight.max(-1)[kept])
-        there = tuple(slice(p.start // CELL_PX, -(-p.stop // CELL_PX)) for p in tile.kept)
+        there = cells_of(tile.kept, CELL_PX)
         cells[there] = cell_means(planes[kept], CELL_PX).reshape(*cells[there].shape)
         covered[there] = cell_means(own[kept].astype(np.float32), CELL_PX) > 0.999
 

@@ -1,39 +1,22 @@
 """Visits of shots that are excluded in places (`motion_regions.Moved`): their evidence does not count there."""
 
 import dataclasses
-from collections.abc import Iterator
 
 import numpy as np
 
 from edmf_jax.fusion.stack import borders
-from edmf_jax.fusion.stack.aligned import AlignedShot
-from edmf_jax.fusion.stack.blend import Visits
+from edmf_jax.fusion.stack.blend import ChangedVisits, Visits
 from edmf_jax.fusion.stack.evidence import Evidence
 from edmf_jax.fusion.stack.tiles import Part
 
 
-class Excluding:
-    """Visits of shots (`blend.Visits`) whose evidence does not count where they are excluded."""
+class Excluding(ChangedVisits):
+    """Visits of shots whose evidence does not count where they are excluded."""
 
     def __init__(self, visits: Visits, excluded: dict[int, np.ndarray]):
         """As `Moved.excluded`."""
-        self._visits, self._excluded = visits, excluded
-
-    @property
-    def count(self) -> int:
-        """The number of shots."""
-        return self._visits.count
-
-    @property
-    def all_kept(self) -> bool:
-        """Whether the next visit needs no reading."""
-        return self._visits.all_kept
-
-    def __iter__(self) -> Iterator[tuple[int, AlignedShot, Evidence]]:
-        """Number, shot and evidence of every shot."""
-        for number, shot, evidence in self._visits:
-            mask = self._excluded.get(number)
-            yield number, shot, evidence if mask is None else without(evidence, mask)
+        super().__init__(visits, lambda number, _, evidence: without(evidence, excluded[number])
+                         if number in excluded else evidence)
 
 
 def without(evidence: Evidence, excluded: np.ndarray) -> Evidence:

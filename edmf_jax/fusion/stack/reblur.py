@@ -28,11 +28,11 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from edmf_jax.core.color import luma
 from edmf_jax.fusion.pixels import to_unit
 from edmf_jax.fusion.stack.aligned import AlignedShot
 from edmf_jax.fusion.stack.evidence import cell_means, enlarged
-from edmf_jax.fusion.stack.tiles import BlendTile, Part, grown, inside, over_tiles
+from edmf_jax.fusion.stack.sharpness import luma_of
+from edmf_jax.fusion.stack.tiles import BlendTile, Part, cells_of, grown, inside, over_tiles
 
 ROUNDS = 2
 CELL_PX = 8
@@ -97,8 +97,8 @@ class Reblur:
             return False
 
         def take(tile: BlendTile) -> None:
-            if self._needed[_cells_of(tile.context)].any():
-                self._picture[tile.kept] = _luma_of(to_unit(picture[tile.kept]))
+            if self._needed[cells_of(tile.context, CELL_PX)].any():
+                self._picture[tile.kept] = luma_of(to_unit(picture[tile.kept]))
 
         over_tiles(take, self._shape, REACH_PX)
         self._model(best)
@@ -113,7 +113,7 @@ class Reblur:
     def weights(self, part: Part) -> list[np.ndarray]:
         """The weights of every shot in one of the `parts`, `[h, w]`; their sum over the shots is any."""
         context = grown(part, REACH_PX, self._shape)
-        if not self._gate[_cells_of(context)].any():
+        if not self._gate[cells_of(context, CELL_PX)].any():
             return [source.weights(part) for source in self._sources]
         return [x[inside(part, context)] for x in self._refine(context)]
 
@@ -123,7 +123,7 @@ class Reblur:
         highest, lowest = np.zeros(self._band.shape, np.float32), np.zeros(self._band.shape, np.float32)
 
         def look(tile: BlendTile) -> None:
-            there, some = _cells_of(tile.kept), best[tile.kept]
+            there, some = cells_of(tile.kept, CELL_PX), best[tile.kept]
             highest[there], lowest[there] = _over_cells(np.maximum, some), _over_cells(np.minimum, some)
             for number in np.unique(some):
                 self._present[(number, *there)] = _over_cells(np.maximum, some == number)
@@ -142,7 +142,7 @@ class Reblur:
         differences = np.zeros(self._band.shape, np.float32)
 
         def look(part: Part) -> None:
-            there, context = _cells_of(part), grown(part, _MODEL_REACH_PX, self._shape)
+            there, context = cells_of(part, CELL_PX), grown(part, _MODEL_REACH_PX, self._shape)
             asked = self._needed[there]
             picture = self._picture[context].astype(np.float32)
             kept = inside(part, context)
@@ -177,7 +177,7 @@ class Reblur:
 
     def _refine(self, context: Part) -> list[np.ndarray]:
         """The weights of all shots; valid `REACH_PX` inside the context."""
-        there = _cells_of(context)
+        there = cells_of(context, CELL_PX)
         weights = _normalized([source.weights(context) for source in self._sources])
         gate = enlarged(self._gate, context, CELL_PX)[: weights.shape[1], : weights.shape[2]]
         risen = self._likelihoods(context, gate, [k for k in range(len(weights)) if self._present[(k, *there)].any()])
@@ -192,7 +192,7 @@ class Reblur:
 
     def _likelihoods(self, context: Part, gate: np.ndarray, shots: Sequence[int]) -> np.ndarray:
         """What the weights' logarithms get where the gate is 1, in [−`CAP`, 0]; of others than `shots` the least."""
-        there = _cells_of(context)
+        there = cells_of(context, CELL_PX)
         picture = self._picture[context].astype(np.float32)
         blurred = np.stack([_gaussian(picture, sigma) for sigma in BLURS_PX])
         fine_share = np.square(np.minimum(gate / np.float32(_HIGH_GATE), 1))
@@ -207,15 +207,10 @@ class Reblur:
         return np.maximum(found - found.max(0), np.float32(-CAP))
 
 
-def _luma_of(pixels: np.ndarray) -> np.ndarray:
-    """Of float32 `[h, w, C]`: `[h, w]` in [0, 1]."""
-    return np.clip(pixels[..., 0] if pixels.shape[2] == 1 else luma(pixels), 0, 1)
-
-
 def _luma(source: Source, part: Part) -> tuple[np.ndarray, np.ndarray]:
     """The luma of rows and columns `part`, float32 `[h, w]`, and where the shot has pixels, bool `[h, w]`."""
     seen = source.shot.part(part)
-    return _luma_of(seen.pixels), seen.weight > 0
+    return luma_of(seen.pixels), seen.weight > 0
 
 
 def _normalized(weights: Sequence[np.ndarray]) -> np.ndarray:
@@ -270,13 +265,8 @@ def _boxes(cells: np.ndarray, part: Part, shape: tuple[int, int]) -> Iterator[Pa
     rows, columns = part
     for left in range(columns.start, columns.stop, _BOX_PX):
         some = rows, slice(left, min(left + _BOX_PX, columns.stop))
-        places = [np.flatnonzero(cells[_cells_of(some)].any(axis)) for axis in (1, 0)]
+        places = [np.flatnonzero(cells[cells_of(some, CELL_PX)].any(axis)) for axis in (1, 0)]
         if places[0].size:
             down, right = (slice(p.start + CELL_PX * int(found[0]), min(p.start + CELL_PX * int(found[-1] + 1), side))
                            for p, found, side in zip(some, places, shape))
             yield down, right
-
-
-def _cells_of(part: Part) -> Part:
-    rows, columns = (slice(p.start // CELL_PX, -(-p.stop // CELL_PX)) for p in part)
-    return rows, columns

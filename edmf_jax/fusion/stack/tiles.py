@@ -70,6 +70,12 @@ def grown(part: Part, reach_px: int, shape: tuple[int, ...]) -> Part:
     return rows, columns
 
 
+def cells_of(part: Part, cell_px: int) -> Part:
+    """The cells of `cell_px` × `cell_px` px that hold rows and columns `part`."""
+    rows, columns = (slice(p.start // cell_px, -(-p.stop // cell_px)) for p in part)
+    return rows, columns
+
+
 def inside(part: Part, whole: Part) -> Part:
     """`part` counted from the start of `whole`."""
     rows, columns = (within(p, w) for p, w in zip(part, whole))
