@@ -57,7 +57,8 @@ def _blurred_background(scene: Scene, radius: jax.Array) -> jax.Array:
     place = radius / jnp.maximum(trailing(top, 2), 1e-3) * (STEPS - 1)
     near = jnp.arange(STEPS, dtype=jnp.float32).reshape(1, 1, STEPS, 1, 1)
     share = jnp.maximum(1 - jnp.abs(place[:, :, None] - near), 0)
-    return jnp.maximum(jnp.einsum("bntij,bntcij->bnijc", share, copies), 0)
+    return jnp.maximum(jnp.einsum("bntij,bntcij->bnijc", share, copies,
+                                  precision=jax.lax.Precision.HIGHEST), 0)
 
 
 def _parallax(key: jax.Array, radii: jax.Array, ranges: Ranges) -> jax.Array:

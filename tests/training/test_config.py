@@ -52,6 +52,10 @@ def test_overrides_are_typed():
     assert (config.train.batch, config.data.dataset, config.train.learning_rate) == (8, "edmf_synthetic", 1.0)
     assert isinstance(config.train.learning_rate, float)
     assert config.data.allow_missing is True
+    shares = "--config.data.shot_shares=(1, 0, 0.5,0,0,0,0)"
+    assert load_config("chooser.py", [shares]).data.shot_shares == (1, 0, 0.5, 0, 0, 0, 0)
+    with pytest.raises(UserError, match="takes a value of type tuple, like"):
+        load_config("chooser.py", ["--config.data.shot_shares=1,many"])
 
 
 @pytest.mark.parametrize(("override", "message"), [

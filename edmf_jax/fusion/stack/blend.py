@@ -22,7 +22,7 @@ from edmf_jax.fusion.pixels import from_unit
 from edmf_jax.fusion.stack.aligned import AlignedShot, Tile
 from edmf_jax.fusion.stack.choice import Choice
 from edmf_jax.fusion.stack.evidence import Evidence, measure
-from edmf_jax.fusion.stack.reblur import Reblur, Source
+from edmf_jax.fusion.stack.reblur import CAP, Reblur, Source
 from edmf_jax.fusion.stack.shots import number_type
 from edmf_jax.fusion.stack.spill import DiskArray, roomy_folder
 from edmf_jax.fusion.stack.tiles import BlendTile, Part, over_tiles
@@ -85,6 +85,11 @@ class Visits:
         return len(self._order)
 
     @property
+    def edge_cap(self) -> float:
+        """By how much `reblur` may lower the logarithm of a weight."""
+        return CAP
+
+    @property
     def all_kept(self) -> bool:
         """Whether the next visit needs no reading."""
         return len(self._kept) == len(self._order)
@@ -140,6 +145,11 @@ class ChangedVisits:
     def count(self) -> int:
         """The number of shots."""
         return self._visits.count
+
+    @property
+    def edge_cap(self) -> float:
+        """See `Visits`."""
+        return self._visits.edge_cap
 
     @property
     def all_kept(self) -> bool:
@@ -213,7 +223,8 @@ def _finish_tiles(visits: Visits, weights_of, masks, blended: Blended, clips: bo
 
     over_tiles(lambda tile: fuse(tile.kept, [weights(tile.kept) for _, _, _, weights, _ in given]),
                blended.image.shape, 0)
-    reblur = Reblur([Source(shot, weights) for _, shot, _, weights, _ in given], blended.image.shape)
+    reblur = Reblur([Source(shot, weights) for _, shot, _, weights, _ in given], blended.image.shape,
+                    visits.edge_cap)
     while reblur.learn(blended.image, blended.sources):
         over_tiles(refine, blended.image.shape, 0)
     numbers = np.array([number for number, *_ in given], blended.sources.dtype)

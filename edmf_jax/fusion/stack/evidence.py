@@ -53,12 +53,14 @@ class Evidence:
         lowered where it is clipped and another one is not; None: 255 everywhere.
       ramp: of cells, in [0, 1]: how far away the shot's edge within the frame is, as a share of a tenth of the frame;
         None: it has none.
+      noise: the energy that noise alone has at the target exposure.
     """
 
     fine: np.ndarray
     coarse: np.ndarray
     weight: np.ndarray | None
     ramp: np.ndarray | None
+    noise: float = 0.0
 
     def logit(self, part: Part) -> np.ndarray:
         """log(weight · strength^`POWER`) of rows and columns `part`, float32 `[h, w]`; of weight 0 far below all."""
@@ -116,7 +118,7 @@ def measure(shot: AlignedShot, noise: float) -> Evidence:
     usable[1:-1, 1:-1] = covered[1:-1, 1:-1]
     if usable.any():
         cells = holes.fill(cells, usable)
-    return Evidence(fine, _windowed(cells, usable, noise / CELL_PX**2), weights, _ramp(covered))
+    return Evidence(fine, _windowed(cells, usable, noise / CELL_PX**2), weights, _ramp(covered), noise)
 
 
 def noise_energy(image: np.ndarray, full: float, mask: np.ndarray | None = None) -> float:
@@ -233,7 +235,7 @@ def enlarged(cells: np.ndarray, part: Part, cell_px: int) -> np.ndarray:
     """
     rows, columns = (slice(max(p.start // cell_px - 1, 0), min(-(-p.stop // cell_px) + 1, side))
                      for p, side in zip(part, cells.shape))
-    some = cells[rows, columns]
+    some = cells[rows, columns].astype(np.float32, copy=False)
     large = cv2.resize(some, None, fx=cell_px, fy=cell_px, interpolation=cv2.INTER_LINEAR)
     top, left = part[0].start - rows.start * cell_px, part[1].start - columns.start * cell_px
     return large[top : top + part[0].stop - part[0].start, left : left + part[1].stop - part[1].start]

@@ -8,7 +8,7 @@ known: it is the sharp picture, blurred as that shot is around.  So with the pic
 
 is small where shot k is defocused, and large where k shows detail of its own.  The logarithms of the weights get
 
-    gate · max(r_k − max_j r_j, −`CAP` · 2τ²) / 2τ²
+    gate · max(r_k − max_j r_j, −c · 2τ²) / 2τ²          c: `CAP`, less where a network chose
 
 which is a likelihood ratio for errors of deviation τ.  Then T is made anew, and all is done once more.
 
@@ -38,6 +38,7 @@ ROUNDS = 2
 CELL_PX = 8
 BLURS_PX = (0.7, 1.4, 2.8, 5.6)  # σ of the Gaussians
 CAP = 8.0  # of the change of a weight's logarithm
+CAP_BESIDE_NETWORK = 4.0  # the network sees edges better than windows do
 ISLAND_PX = 24  # of area; no such island is wider
 _DEVIATION = 3 / 255 / np.sqrt(3)  # τ
 _NOISE = (1 / 255) ** 2 / 3  # squared differences of luma that need no explanation
@@ -67,9 +68,9 @@ class Reblur:
         while reblur.learn(picture, best): make the picture anew in all `parts`, by their `weights`
     """
 
-    def __init__(self, sources: Sequence[Source], shape: tuple[int, ...]):
-        """Of shots that cover pictures of `shape` (H, W, …)."""
-        self._sources, self._shape = sources, shape[:2]
+    def __init__(self, sources: Sequence[Source], shape: tuple[int, ...], cap: float = CAP):
+        """Of shots that cover pictures of `shape` (H, W, …); a weight's logarithm falls by `cap` at most."""
+        self._sources, self._shape, self._cap = sources, shape[:2], np.float32(cap)
         cells = tuple(-(-side // CELL_PX) for side in self._shape)
         self._picture = np.empty(self._shape, np.float16)  # T's luma
         self._band = np.zeros(cells, bool)
@@ -161,7 +162,7 @@ class Reblur:
                 look(part)
 
         over_tiles(look_closely, self._shape, 0)
-        unexplained = np.zeros(self._band.shape, np.float32)
+        unexplained, known = np.zeros(self._band.shape, np.float32), np.zeros(self._blurs.shape, bool)
         for number, places in enumerate(found):
             if not places:
                 continue
@@ -169,8 +170,9 @@ class Reblur:
             for there, some in places:
                 costs[(slice(None), *there)] = some
             around = np.stack([cv2.GaussianBlur(cost, (0, 0), _BLUR_CELLS) for cost in costs])
-            self._blurs[number] = np.argmin(around, 0)
+            self._blurs[number], known[number] = np.argmin(around, 0), around.any(0)
             unexplained += np.take_along_axis(costs, self._blurs[number][None].astype(np.intp), 0)[0]
+        self._blurs[:] = _not_below_others(self._blurs, known)
         ratio = ((cv2.GaussianBlur(unexplained, (0, 0), _GATE_CELLS) + _NOISE)
                  / (cv2.GaussianBlur(differences, (0, 0), _GATE_CELLS) + _NOISE))
         self._gate = np.clip(1 - 2 * ratio, 0, 1).astype(np.float32) * self._band
@@ -191,7 +193,7 @@ class Reblur:
         return list(np.where(gate > 0, smooth * (weights > 0), weights))
 
     def _likelihoods(self, context: Part, gate: np.ndarray, shots: Sequence[int]) -> np.ndarray:
-        """What the weights' logarithms get where the gate is 1, in [−`CAP`, 0]; of others than `shots` the least."""
+        """What the weights' logarithms get where the gate is 1, in [−cap, 0]; of others than `shots` the least."""
         there = cells_of(context, CELL_PX)
         picture = self._picture[context].astype(np.float32)
         blurred = np.stack([_gaussian(picture, sigma) for sigma in BLURS_PX])
@@ -204,7 +206,18 @@ class Reblur:
             mean = _gaussian(unlike, _WIDE_PX)
             mean += fine_share * (_gaussian(unlike, _FINE_PX) - mean)
             found[number] = np.where(_repeated(self._present[(number, *there)], picture.shape), mean, -np.inf)
-        return np.maximum(found - found.max(0), np.float32(-CAP))
+        return np.maximum(found - found.max(0), -self._cap)
+
+
+def _not_below_others(blurs: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """`blurs` `[N, h, w]`, each one no less than the least of the others that are `known`.
+
+    A shot that is chosen nearly everywhere around tells its blur by a few pixels, wrongly chosen ones among them; and a
+    picture that is hardly blurred is like any other.  But beyond an edge no shot is sharper than the next one.
+    """
+    least = np.sort(np.where(known, blurs, len(BLURS_PX)), 0)[:2]
+    of_others = np.where(known & (blurs == least[0]), least[1], least[0])
+    return np.where(of_others < len(BLURS_PX), np.maximum(blurs, of_others), blurs)
 
 
 def _luma(source: Source, part: Part) -> tuple[np.ndarray, np.ndarray]:

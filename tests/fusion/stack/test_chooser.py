@@ -1,4 +1,4 @@
-"""The network that chooses, on shots that come one after the other, tile by tile."""
+"""The network that chooses, on shots that come one after the other, as they are or reduced."""
 
 import jax
 import jax.numpy as jnp
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edmf_jax.core import chooser as core
-from edmf_jax.fusion.stack import chooser, evidence, tone
+from edmf_jax.fusion.stack import chooser, evidence, reduced, tone
 from edmf_jax.fusion.stack.aligned import AlignedShot
 from edmf_jax.fusion.stack.chooser_engine import OnnxEngine, XlaEngine, features
 from edmf_jax.fusion.stack.leveling import level
@@ -27,13 +27,12 @@ def shots_of(rng, height, width, count=3):
     return shots, [evidence.measure(shot, 0.0) for shot in shots]
 
 
-def logits_of(computes, shots, measured, order=None):
+def corrections(computes, shots, measured, order=None):
+    views = [reduced.view(*one, 1) for one in zip(shots, measured)]
     network = chooser.Network(computes, shots[0].image.shape)
-    order = range(len(shots)) if order is None else order
-    for i in order:
-        network.add(i, shots[i], measured[i])
-    whole = tuple(slice(0, side) for side in shots[0].image.shape[:2])
-    return np.stack([network.logit(i, shots[i], measured[i])(whole) for i in range(len(shots))])
+    for i in range(len(shots)) if order is None else order:
+        network.add(i, views[i])
+    return np.stack([network.correction(i, lambda: views[i]) for i in range(len(shots))])  # noqa: B023
 
 
 @pytest.fixture(scope="module")
@@ -56,25 +55,60 @@ def test_features_are_those_that_are_trained_on(rng):
                                    atol=1e-4)
 
 
-def test_an_untrained_network_gives_the_hand_made_logits(rng):
+def test_an_untrained_network_corrects_nothing(rng):
     params = jax.tree.map(np.asarray, core.init_params(jax.random.key(0), core.SIZES["small"]))
+    assert not corrections((OnnxEngine(params), params), *shots_of(rng, 61, 90)).any()
+
+
+def test_what_is_kept_and_the_order_of_the_shots_change_nothing(rng, trained, monkeypatch):
     shots, measured = shots_of(rng, 61, 90)
-    whole = slice(0, 61), slice(0, 90)
-    expected = np.stack([one.logit(whole) for one in measured])
-    found = logits_of((OnnxEngine(params), params), shots, measured)
-    np.testing.assert_allclose(found[:, :, :70], expected[:, :, :70], **HALF_PRECISION)
-    assert (found[2, :, 70:] < -1000).all()  # which the last shot lacks
-
-
-def test_tiles_and_the_order_of_the_shots_change_nothing(rng, trained, monkeypatch):
-    shots, measured = shots_of(rng, 40, 560)
-    expected = logits_of(trained, shots, measured)
-    assert np.abs(expected - np.stack([one.logit((slice(0, 40), slice(0, 560))) for one in measured])).max() > 1
-    monkeypatch.setattr(chooser, "_ONE_PIECE_PX", 0)
-    monkeypatch.setattr(chooser, "_TILE_PX", 128)
-    np.testing.assert_allclose(logits_of(trained, shots, measured), expected, **HALF_PRECISION)
+    expected = corrections(trained, shots, measured)
+    assert np.abs(expected).max() > 1
     monkeypatch.setattr(chooser, "KEPT_BYTES", 0)
-    np.testing.assert_allclose(logits_of(trained, shots, measured, order=(2, 0, 1)), expected, **HALF_PRECISION)
+    np.testing.assert_allclose(corrections(trained, shots, measured, order=(2, 0, 1)), expected, **HALF_PRECISION)
+
+
+def test_frames_are_reduced_to_a_bounded_number_of_pixels():
+    assert [reduced.factor_of(shape) for shape in ((1000, 1600), (1001, 1600), (4000, 6000), (9000, 12000))] == [
+        1, 2, 4, 16]
+    assert reduced.reduced_shape((1001, 1603, 3), 4) == (251, 401)
+
+
+def test_a_reduced_shot_is_the_mean_of_what_it_shows(rng):
+    (*_, shot), (*_, measured) = shots_of(rng, 64, 96)
+    view = reduced.view(shot, measured, 4)
+    assert view.shot.image.shape == (16, 24, 3)
+    expected = (shot.image / 255).reshape(16, 4, 24, 4, 3).mean((1, 3))
+    np.testing.assert_allclose(view.shot.tile(slice(0, 16), slice(0, 24)).pixels, expected, atol=2 / 65535)
+    np.testing.assert_array_equal(view.shot.valid, np.broadcast_to(np.arange(24) < 19, (16, 24)))
+    clipped = (shot.image.max(-1) == 255) | (shot.image.max(-1) == 254)
+    np.testing.assert_allclose(view.clipped((slice(0, 16), slice(0, 24))),
+                               clipped.reshape(16, 4, 24, 4).mean((1, 3)), atol=1 / 255)
+
+
+def test_noise_that_is_reduced_counts_less(rng):
+    """White noise has a sixteenth of the energy in means of 4 × 4 px, and a plain shot has no evidence then either."""
+    plain = np.clip(np.rint(128 + 4 * rng.standard_normal((160, 160, 3))), 0, 255).astype(np.uint8)
+    curve = np.tile(tone.GRID, (3, 1))
+    shot = AlignedShot(plain, None, None, level(curve, None, [curve], curve, plain.shape))
+    measured = evidence.measure(shot, evidence.noise_energy(plain, 255))
+    small = reduced.view(shot, measured, 4).evidence
+    assert small.noise == pytest.approx(measured.noise / 16)
+    of_noise = [np.mean(one.fine.astype(float) ** 2) for one in (measured, evidence.measure(shot, 0.0))]
+    assert np.mean(small.fine.astype(float) ** 2) < 0.2 * of_noise[1]
+
+
+def test_a_correction_is_enlarged_and_added(rng):
+    (shot, *_), (measured, *_) = shots_of(rng, 64, 96)
+    fields = {name: getattr(measured, name) for name in ("fine", "coarse", "weight", "ramp", "noise")}
+    of = lambda correction, factor: chooser.ChosenEvidence(**fields, correction=np.float16(correction), factor=factor)
+    part, inner = (slice(0, 64), slice(0, 96)), (slice(8, 24), slice(16, 64))
+    plane = of(np.arange(24, dtype=np.float32)[None] * np.ones((16, 1)), 4)
+    added = plane.logit(part) - measured.logit(part)
+    np.testing.assert_allclose(added[:, 2:-2], np.broadcast_to((np.arange(2, 94) - 1.5) / 4, (64, 92)), atol=1e-4)
+    np.testing.assert_array_equal(plane.logit(inner), plane.logit(part)[inner])
+    one = of(rng.random((64, 96)), 1)
+    np.testing.assert_allclose(one.logit(inner) - measured.logit(inner), one.correction[inner], atol=1e-5)
 
 
 @pytest.mark.slow
