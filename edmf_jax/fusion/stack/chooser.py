@@ -130,7 +130,7 @@ class Network:
         encoded = self._engine.encode(features(pixels, hand, valid, clipped))
         if self._take(sum(x.nbytes for x in encoded)):
             self._encoded[number] = encoded
-            if self._take(view.nbytes):
+            if view.is_reduced and self._take(view.nbytes):  # what is not, the visits keep
                 self._views[number] = view
         np.maximum(self._hand, np.where(valid, hand, -np.inf), out=self._hand)
         present = None if valid.all() else valid
@@ -151,7 +151,9 @@ class Network:
         """
         found = self._corrections.get(number)
         if found is None:
-            found = self._compare(number, self._views.pop(number, None) or view())
+            kept = self._views.pop(number, None)
+            self._free += 0 if kept is None else kept.nbytes
+            found = self._compare(number, kept or view())
             if self._take(found.nbytes):
                 self._corrections[number] = found
         return found

@@ -24,11 +24,13 @@ class View:
       shot: its pixels `[h, w, C]`.
       evidence: of `shot`.
       clipped: how much of each pixel of rows and columns is clipped, float32 `[h, w]` in [0, 1].
+      is_reduced: whether it is smaller than the shot itself.
     """
 
     shot: AlignedShot
     evidence: Evidence
     clipped: Callable[[Part], np.ndarray]
+    is_reduced: bool
 
     @property
     def nbytes(self) -> int:
@@ -52,7 +54,8 @@ def reduced_shape(shape: tuple[int, ...], factor: int) -> tuple[int, int]:
 def view(shot: AlignedShot, evidence: Evidence, factor: int) -> View:
     """A shot reduced by `factor`, with evidence of its own; 1: as it is."""
     if factor == 1:
-        return View(shot, evidence, lambda part: _is_clipped(shot.image[part]).astype(np.float32))
+        return View(shot, evidence, lambda part: _is_clipped(shot.image[part]).astype(np.float32),
+                    is_reduced=False)
     size, channels = reduced_shape(shot.image.shape, factor), shot.image.shape[2]
     image, clipped = np.empty((*size, channels), np.uint16), np.empty(size, np.uint8)
     valid = None if shot.is_whole else np.empty(size, bool)
@@ -70,7 +73,7 @@ def view(shot: AlignedShot, evidence: Evidence, factor: int) -> View:
     table = np.tile(np.linspace(0, 1, _WHITE + 1, dtype=np.float32), (channels, 1))
     small = AlignedShot(image, valid, None, Leveling(table, np.zeros(channels), size))
     return View(small, measure(small, evidence.noise / factor**2),
-                lambda part: clipped[part] * np.float32(1 / 255))
+                lambda part: clipped[part] * np.float32(1 / 255), is_reduced=True)
 
 
 def _is_clipped(raw: np.ndarray) -> np.ndarray:
