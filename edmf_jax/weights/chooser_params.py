@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,6 +34,8 @@ def find_chooser(name: str | os.PathLike) -> Path | None:
     """
     if name == SHIPPED:
         return _PRETRAINED / SHIPPED / _FILE
+    import zipfile  # fusions without a network need none
+
     for path in (Path(name), Path(name) / _FILE):
         try:
             with zipfile.ZipFile(path) as file:
@@ -73,6 +74,8 @@ def load_chooser(path: str | Path) -> tuple["chooser.Params", dict]:
       MissingFileError: there is no such file.
       UserError: it is not such a file, or damaged.
     """
+    import zipfile
+
     import jax
 
     from edmf_jax.core import chooser

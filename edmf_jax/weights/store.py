@@ -13,7 +13,6 @@ import hashlib
 import io
 import json
 import os
-import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -195,6 +194,8 @@ def load_pretrained(name: str) -> Weights:
 
 
 def _load(directory: Path, name: str) -> Weights:
+    import zipfile  # fusions without a network need none
+
     record = _read_record(directory, name)
     for file, expected in record["files"].items():
         if not (directory / file).is_file():

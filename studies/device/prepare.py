@@ -3,6 +3,7 @@
     python -m studies.device.prepare paper --source EDMF          (or: make device DEVICE="paper --source EDMF")
     python -m studies.device.prepare sweep --pack EDMF.pack --mufusion multi-focus.model
     python -m studies.device.prepare chooser --pictures SHARP --validation VALIDATION
+    python -m studies.device.prepare none                                     (measurements only; no data)
 
 There it takes JAX, Flax, Optax, Orbax, OpenCV, NumPy and SciPy, and no network: the folder has this package, the few
 small packages that it imports besides, the benchmark, the references and the data.
@@ -15,7 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from studies.device.run import TRAININGS
+from studies.device.run import NO_TRAINING, TRAININGS
 
 ROOT = Path(__file__).resolve().parents[2]
 MOST_MIB = 64
@@ -72,6 +73,8 @@ def fill_pack(path: Path, args: argparse.Namespace) -> None:
 
 def fill_data(folder: Path, args: argparse.Namespace) -> None:
     """What the training reads."""
+    if args.what == NO_TRAINING:
+        return
     if args.what == "chooser":
         for name in ("pictures", "validation"):
             if getattr(args, name):

@@ -25,7 +25,10 @@ from edmf_jax.io.json_text import to_json
 
 MEASUREMENTS = {"checks": 60.0, "training": 110.0, "kernels": 60.0, "metrics": 40.0, "fusing": 50.0}
 """What is done before the training, in order, and the most seconds it may take."""
-TRAININGS = ("paper", "sweep", "chooser")
+STEP_PARTS = {"start": 50.0, "again": 25.0, "torch": 25.0, "candidates": 100.0}
+"""Parts of `step`, done only if they are asked for: the network in other ways of writing."""
+NO_TRAINING = "none"
+TRAININGS = ("paper", "sweep", "chooser", NO_TRAINING)
 MARGIN_S, STOP_S = 15.0, 20.0
 """Seconds left at the end, and those that a part has to end after it was told to."""
 _LEAST_TRAINING_S, _MOST_BYTES = 20.0, 15_000_000
@@ -41,7 +44,11 @@ class Part(NamedTuple):
 
 
 def measurement(name: str, out: Path, shape: Sequence[str], limit: float) -> Part:
-    """A part of `MEASUREMENTS`, in at most `limit` seconds."""
+    """A part of `MEASUREMENTS` or `STEP_PARTS`, in at most `limit` seconds."""
+    if name in STEP_PARTS:
+        dtype = "bfloat16" if name == "candidates" else "float32"
+        return Part(name, ["studies.device.step", name, "-o", str(out), "--shape", *shape, "--dtype", dtype,
+                           "--seconds", f"{limit - 3:.0f}"], limit)
     if name == "checks":
         return Part(name, ["studies.device.checks", "-o", str(out)], limit)
     return Part(name, ["studies.device.timings", name, "-o", str(out), "--shape", *shape], limit)
@@ -136,8 +143,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="OUT", help="folder of the results")
     parser.add_argument("--bundle", type=Path, required=True, metavar="DIR", help="what `prepare` filled")
     parser.add_argument("--seconds", type=float, default=540.0, help="for all of it (default: 540)")
-    parser.add_argument("--parts", nargs="*", choices=MEASUREMENTS, default=list(MEASUREMENTS), metavar="PART",
-                        help=f"before the training: {', '.join(MEASUREMENTS)} (default: all); none: --parts alone")
+    parser.add_argument("--parts", nargs="*", choices=[*MEASUREMENTS, *STEP_PARTS], default=list(MEASUREMENTS),
+                        metavar="PART", help=f"before the training, in this order: {', '.join(MEASUREMENTS)} (default: "
+                        f"these), {', '.join(STEP_PARTS)}; none: --parts alone")
     parser.add_argument("--shape", nargs=2, default=("48", "256"), metavar=("B", "P"),
                         help="of the step that is measured: patches and their side (default: 48 256)")
     parser.add_argument("--patience", type=float, default=1.0, metavar="X", help="factor on the parts' time limits, to "
@@ -164,10 +172,11 @@ def main(argv: list[str] | None = None) -> int:
         print("{part}: {seconds} s, exit code {exit_code}{}".format(
             ", out of time" if ended[-1]["out_of_time"] else "", **ended[-1]), flush=True)
 
+    limits = MEASUREMENTS | STEP_PARTS
     for name in args.parts:
         if left() > _LEAST_TRAINING_S:
-            run(measurement(name, out, args.shape, min(args.patience * MEASUREMENTS[name], left() - STOP_S)))
-    if left() > _LEAST_TRAINING_S:
+            run(measurement(name, out, args.shape, min(args.patience * limits[name], left() - STOP_S)))
+    if what != NO_TRAINING and left() > _LEAST_TRAINING_S:
         run(training(what, bundle, out, left() - STOP_S, args.rate or measured_rate(out), fields))
     if os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         keep_cache(Path(os.environ["JAX_COMPILATION_CACHE_DIR"]), out)

@@ -8,10 +8,7 @@ OUT/times-kernels.md.
 """
 
 import argparse
-import gzip
-import json
 import re
-import tempfile
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,6 +19,7 @@ from benchmarks import fusing, metrics, process, table, training
 from benchmarks.inputs import Shape, make_inputs
 from benchmarks.jax_training import JaxTraining
 from edmf_jax.io.atomic import replace_file
+from studies.device.measuring import traced_events
 
 GROUPS = ("training", "kernels", "metrics", "fusing")
 _TRACED_CALLS, _ROWS = 2, 30
@@ -69,14 +67,7 @@ def trace_step(shape: Shape) -> str:
     jax_training = JaxTraining(make_inputs(shape))
     jax_training.steps.run()
     jax_training.steps.run()
-    with tempfile.TemporaryDirectory() as folder:
-        with jax.profiler.trace(folder, create_perfetto_trace=True):
-            for _ in range(_TRACED_CALLS):
-                jax_training.steps.run()
-        (trace,) = Path(folder).rglob("perfetto_trace.json.gz")
-        with gzip.open(trace, "rt", encoding="utf-8") as file:
-            content = json.load(file)
-    events = content["traceEvents"] if isinstance(content, dict) else content
+    events = traced_events(jax_training.steps.run, _TRACED_CALLS)
     return kernel_table(kernel_times(events), _TRACED_CALLS * jax_training.step_config.steps_per_call)
 
 

@@ -14,7 +14,7 @@ from edmf_jax.errors import UserError
 from edmf_jax.training.config import load_config
 from edmf_jax.training.state import TrainState
 from edmf_jax.weights.store import load_weights
-from studies.device import checks, keep, paper, prepare, run, scores, sweep, timings
+from studies.device import checks, keep, measuring, paper, prepare, run, scores, step, sweep, timings
 from tests.helpers.files import ROOT
 
 
@@ -25,7 +25,7 @@ def quick_state(step, value):
     return TrainState(np.int32(step), jax.tree.map(lambda x: np.full(x.shape, value, np.float32), shapes), (), ())
 
 
-@pytest.mark.parametrize("module", [checks, paper, prepare, run, sweep, timings])
+@pytest.mark.parametrize("module", [checks, paper, prepare, run, step, sweep, timings])
 def test_every_part_has_a_help(module, capsys):
     with pytest.raises(SystemExit, match="0"):
         module.main(["--help"])
@@ -75,6 +75,34 @@ def test_what_is_trained_and_at_what_rate(tmp_path):
     part = run.training("paper", tmp_path, tmp_path, 100, 2200.0, ["--config.seed=1"])
     assert part.command[0] == "studies.device.paper" and "2200.0" in part.command and "--config.seed=1" in part.command
     assert run.training("chooser", tmp_path, tmp_path, 100, None, []).followed
+
+
+def test_parts_that_are_asked_for(tmp_path):
+    assert run.measurement("candidates", tmp_path, ("48", "256"), 100.0).command == [
+        "studies.device.step", "candidates", "-o", str(tmp_path), "--shape", "48", "256", "--dtype", "bfloat16",
+        "--seconds", "97"]
+    assert not run.STEP_PARTS.keys() & run.MEASUREMENTS.keys() and run.STEP_PARTS.keys() == step.PARTS.keys()
+
+
+def test_a_record_is_written_after_each_number(tmp_path):
+    record = measuring.Record(tmp_path / "record.json", 60)
+    record.add("one", 1)
+    assert json.loads((tmp_path / "record.json").read_text()) == {"one": 1}
+    assert record.guarded("late", 90, lambda: 2) is None and record.guarded("works", 1, lambda x: x, 3) == 3
+    record.guarded("broken", 1, lambda: 1 / 0)
+    assert json.loads((tmp_path / "record.json").read_text()) == {
+        "one": 1, "late": "left out: no time", "broken": "failed: ZeroDivisionError: division by zero"}
+
+
+def test_what_cannot_be_compiled_costs_nothing_else(capsys):
+    assert step.compile_all({"broken": lambda: 1 / 0, "right": lambda: 1}, 2) == {"right": 1}
+    assert "broken can't be compiled" in capsys.readouterr().out
+
+
+def test_the_least_time_of_calls():
+    waited = []
+    assert measuring.least_ms(lambda: len(waited), waited.append, 0.001) >= 0
+    assert len(waited) == 5 and measuring.since_start() > 0  # two to warm up, and three repeats
 
 
 def test_patches_fit_the_time():

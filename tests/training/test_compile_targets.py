@@ -47,9 +47,9 @@ def compiled(request, tmp_path_factory):
     return request.param, compile_for(folder, environment, request.param)
 
 
-def compile_for(folder: Path, environment: dict[str, str], target: str, *overrides: str) -> dict:
-    script = ROOT / "tests" / "helpers" / "compile_for.py"
-    done = subprocess.run([sys.executable, str(script), target, str(folder), *overrides], capture_output=True,
+def compile_for(folder: Path, environment: dict[str, str], target: str, *overrides: str,
+                script: str = "tests/helpers/compile_for.py") -> dict:
+    done = subprocess.run([sys.executable, str(ROOT / script), target, str(folder), *overrides], capture_output=True,
                           text=True, env=environment, timeout=HANG_S, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads((folder / "record.json").read_text())
@@ -97,17 +97,21 @@ GPU_TARGETS = [("h200", "float32", 36.5, 190), ("h200", "bfloat16", 24, 190)]
 SMALL_BYTES = 1e6  # of what is not a picture: parameters, their gradients, sums
 
 
-@pytest.fixture(scope="module", params=GPU_TARGETS, ids=lambda target: f"{target[0]} {target[1]}")
-def compiled_for_gpu(request, tmp_path_factory):
-    """One of `GPU_TARGETS`, its record, and its kernels."""
+def gpu_environment() -> dict[str, str]:
+    """The environment of a process that compiles for a GPU; skips the test if it can't."""
     folder = os.environ.get("CUDA_PLUGIN", "")
     paths = [path for path in (folder, *sys.path) if path and Path(path, "jax_plugins", "xla_cuda13").is_dir()]
     if not paths:
         pytest.skip("JAX's CUDA plugin is not here: pip install --no-deps --target FOLDER jax-cuda13-plugin "
                     f"jax-cuda13-pjrt, both =={jax.__version__}, and set CUDA_PLUGIN=FOLDER")
+    return {**os.environ, "PYTHONPATH": paths[0], "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
+
+
+@pytest.fixture(scope="module", params=GPU_TARGETS, ids=lambda target: f"{target[0]} {target[1]}")
+def compiled_for_gpu(request, tmp_path_factory):
+    """One of `GPU_TARGETS`, its record, and its kernels."""
+    environment, workdir = gpu_environment(), tmp_path_factory.mktemp("gpu")
     target, dtype, *_ = request.param
-    workdir = tmp_path_factory.mktemp("gpu")
-    environment = {**os.environ, "PYTHONPATH": paths[0], "JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""}
     record = compile_for(workdir, environment, target, f"--config.model.dtype={dtype}")
     return request.param, record, gpu_traffic.kernels((workdir / "program.txt").read_text())
 
@@ -146,3 +150,16 @@ def test_a_gpu_has_the_convolutions_in_its_library_and_nothing_turned_around_the
     turned = [kernel for kernel in kernels if kernel.kind in ("copy", "transpose")
               or kernel.name.startswith(("wrapped_transpose", "wrapped_copy", "loop_transpose", "loop_copy"))]
     assert all(kernel.bytes < SMALL_BYTES or kernel.bytes > record["bank"] for kernel in turned), turned
+
+
+def test_the_network_by_kernels_compiles_for_a_gpu_and_moves_less(tmp_path):
+    """`studies/device/kernels`, prepared and not in use: no call of cuDNN is left, and no border or concatenation."""
+    description = str(ROOT / "tests" / "helpers" / "h200.txtpb")
+    record = compile_for(tmp_path, gpu_environment(), description, "bfloat16", script="studies/device/compiled.py")
+    kernels = gpu_traffic.kernels((tmp_path / "program.txt").read_text())
+    kinds = collections.Counter(kernel.kind for kernel in kernels)
+    moved = sum(kernel.bytes for kernel in kernels) / GB
+    print(f"network by kernels, bfloat16: {moved:.1f} GB in {len(kernels)} kernels")
+    # 12 layers; 21 parts of their inputs, each with a weight gradient; 18 gradients of inputs, of 32 channels at most.
+    assert kinds["__gpu$xla.gpu.triton"] == 12 + 21 + 18 and not [kind for kind in kinds if "cudnn" in kind]
+    assert moved < 12.5 and record["temporary"] < 1.3 * GB  # the network in use: 14.4 GB, 2.1 GB

@@ -1,0 +1,200 @@
+"""The paper's network written in other ways for a GPU: in blocks of 2×2 pixels, or with kernels of our own.
+
+Each is a function (params, sources `[B, H, W, 2]`) → fused Y `[B, H, W]`, equal to `FusionNet` but for rounding; blocks
+are for even sizes only.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from edmf_jax.core.filters import reflect_pad
+from edmf_jax.core.model import make_model
+from edmf_jax.core.upsampling import _PHASES, cubic_weights, upsample2_padded
+from studies.device.kernels.layer import layer_by_kernels
+from studies.device.kernels.pixels import Layer, Tile, Tiles
+
+
+class Written(NamedTuple):
+    """A network as a training step takes it: `apply({"params": params}, sources)`."""
+
+    name: str
+    function: Callable
+
+    def apply(self, variables: Mapping, sources: jax.Array) -> jax.Array:
+        return self.function(variables["params"], sources)
+
+
+def library(dtype: str) -> Written:
+    """As it is in the package on GPUs."""
+    model = make_model(16, dtype, "gpu")
+    return Written("library", lambda params, x: model.apply({"params": params}, x))
+
+
+def to_blocks(x: jax.Array) -> jax.Array:
+    """Pixels to channels: `[B, H, W, C]` → `[B, H/2, W/2, 4 C]`."""
+    b, h, w, c = x.shape
+    return x.reshape(b, h // 2, 2, w // 2, 2, c).transpose(0, 1, 3, 2, 4, 5).reshape(b, h // 2, w // 2, 4 * c)
+
+
+def to_pixels(x: jax.Array) -> jax.Array:
+    """The inverse of `to_blocks`."""
+    b, h, w, c = x.shape
+    return x.reshape(b, h, w, 2, 2, c // 4).transpose(0, 1, 3, 2, 4, 5).reshape(b, 2 * h, 2 * w, c // 4)
+
+
+def _taps(offsets: tuple[int, ...], outputs: int) -> np.ndarray:
+    """One axis: 1 where block offset u, input phase c and output phase a are kernel sample t, `[u, c, a, t]`."""
+    chosen = np.zeros((len(offsets), 2, outputs, 3), np.float32)
+    for i, u in enumerate(offsets):
+        for c in range(2):
+            for a in range(outputs):
+                if abs(2 * u + c - a) <= 1:
+                    chosen[i, c, a, 2 * u + c - a + 1] = 1
+    return chosen
+
+
+def block_kernel(kernel: jax.Array, offsets: tuple[int, ...] = (-1, 0, 1), outputs: int = 2) -> jax.Array:
+    """A 3×3 kernel HWIO as one over blocks: `[u, v, 4 I, outputs² O]`; 1 output phase is a stride of 2 pixels."""
+    taps = _taps(offsets, outputs)
+    _, _, into, out = kernel.shape
+    n = len(offsets)
+    total = 0.0
+    for t in range(3):
+        for s in range(3):
+            where = np.einsum("uca,vdb->uvcdab", taps[..., t], taps[..., s])
+            # [u, v, c, d, I, a, b, O]
+            sample = kernel[t, s].reshape(1, 1, 1, 1, into, 1, 1, out)
+            total += jnp.asarray(where[:, :, :, :, None, :, :, None]) * sample
+    return total.reshape(n, n, 4 * into, outputs**2 * out)
+
+
+def upsample_blocks(x: jax.Array) -> jax.Array:
+    """Bicubic upsampling ×2 of `[B, H, W, C]`, in blocks: `[B, H, W, 4 C]`."""
+    for axis in (1, 2):
+        size = x.shape[axis]
+        pads = [(2, 2) if a == axis else (0, 0) for a in range(x.ndim)]
+        padded = jnp.pad(x, pads, mode="edge")
+        phases = []
+        for first, phase in _PHASES:
+            taps = [float(w) * jax.lax.slice_in_dim(padded, 2 + first + t, 2 + first + t + size, axis=axis)
+                    for t, w in enumerate(cubic_weights(phase))]
+            phases.append(sum(taps[1:], taps[0]))
+        x = jnp.stack(phases, 3 if axis == 1 else 4)
+    return x.reshape(*x.shape[:3], -1)  # [B, H, W, 2, 2, C]
+
+
+def convolution(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """The library's, valid region: `[B, H, W, in]` and HWIO → `[B, h, w, out]`."""
+    return jax.lax.conv_general_dilated(x, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+def blocks(dtype: str) -> Written:
+    """Layers at full resolution over blocks of 2×2 pixels: 64 channels at half the side instead of 16."""
+    dtype = jnp.dtype(dtype)
+
+    def edge(x, after=1):
+        return jnp.pad(x, ((0, 0), (1, after), (1, after), (0, 0)), mode="edge")  # reflects pixels, see `_taps`
+
+    def layer(p, parts, strided=False):
+        offsets, outputs = ((-1, 0), 1) if strided else ((-1, 0, 1), 2)
+        total, start = None, 0
+        for part in parts:
+            kernel = block_kernel(p["kernel"][:, :, start : start + part.shape[-1] // 4], offsets, outputs)
+            term = convolution(edge(part, 0 if strided else 1), kernel.astype(dtype))
+            total = term if total is None else total + term
+            start += part.shape[-1] // 4
+        return total + jnp.tile(p["bias"], outputs**2).astype(dtype)[None, None, None]
+
+    def inner(p, *parts):
+        parts = [reflect_pad(x, 1, axes=(1, 2)) for x in parts]
+        out = convolution(jnp.concatenate(parts, -1), p["kernel"].astype(dtype))
+        return nn.relu(out + p["bias"].astype(dtype)[None, None, None])
+
+    def network(params, sources):
+        g1 = nn.relu(layer(params["conv1"], [to_blocks(sources.astype(dtype))]))
+        g2 = nn.relu(layer(params["conv2"], [g1]))
+        g3 = nn.relu(layer(params["conv3"], [g1, g2], True))
+        d3 = _inner_layers(params, inner, g3)
+        d2 = nn.relu(layer(params["conv22"], [g2, upsample_blocks(d3)]))
+        out = layer(params["conv11"], [g1, d2])
+        return jnp.tanh(to_pixels(out).astype(jnp.float32))[..., 0]
+
+    return Written("blocks", network)
+
+
+def _inner_layers(params, layer, g3):
+    """The layers at half resolution: conv4, …, conv33, as `layer(params of it, *parts)`."""
+    g4 = layer(params["conv4"], g3)
+    g5 = layer(params["conv5"], g3, g4)
+    g6 = layer(params["conv6"], g3, g4, g5)
+    d6 = layer(params["conv66"], g6)
+    d5 = layer(params["conv55"], g5, d6)
+    d4 = layer(params["conv44"], g4, d5)
+    return layer(params["conv33"], g3, d4)
+
+
+LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "conv6", "conv66", "conv55", "conv44", "conv33", "conv22",
+          "conv11")
+SQUARE = tuple(name for name in LAYERS if name not in ("conv1", "conv3", "conv11"))
+"""Layers of stride 1 with 16 or 32 channels on both sides."""
+
+
+def kernels(dtype: str, tiles: Callable[[str], Tiles] = lambda layer: Tiles(), layers: tuple[str, ...] = SQUARE, *,
+            interpret: bool = False) -> Written:
+    """With our kernels in some layers, the library's convolution in the others.
+
+    Args:
+      dtype: of the convolutions.
+      tiles: of each layer, by its name.
+      layers: those with kernels.
+      interpret: run the kernels as plain JAX, to try them on a CPU.
+    """
+    dtype = jnp.dtype(dtype)
+
+    def layer(params, name, parts, padded=(), stride=1, relu=True):
+        p = params[name]
+        kernel = p["kernel"].astype(dtype)
+        if name in layers:
+            how = Layer(stride, relu, len(padded), tiles(name), interpret)
+            return layer_by_kernels(how, (*parts, *padded), kernel, p["bias"])
+        parts, start, total = [*(reflect_pad(x, 1, axes=(1, 2)) for x in parts), *padded], 0, None
+        for part in parts:
+            term = jax.lax.conv_general_dilated(part, kernel[:, :, start : start + part.shape[-1]], (stride, stride),
+                                                "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+            total = term if total is None else total + term
+            start += part.shape[-1]
+        out = total + p["bias"].astype(dtype)[None, None, None]
+        return nn.relu(out) if relu else out
+
+    def network(params, sources):
+        g1 = layer(params, "conv1", [sources.astype(dtype)])
+        g2 = layer(params, "conv2", [g1])
+        g3 = layer(params, "conv3", [g1, g2], stride=2)
+        g4 = layer(params, "conv4", [g3])
+        g5 = layer(params, "conv5", [g3, g4])
+        g6 = layer(params, "conv6", [g3, g4, g5])
+        d6 = layer(params, "conv66", [g6])
+        d5 = layer(params, "conv55", [g5, d6])
+        d4 = layer(params, "conv44", [g4, d5])
+        d3 = layer(params, "conv33", [g3, d4])
+        d2 = layer(params, "conv22", [g2], [upsample2_padded(d3, g2.shape[1:3])])
+        out = layer(params, "conv11", [g1, d2], relu=False)
+        return jnp.tanh(out.astype(jnp.float32))[..., 0]
+
+    return Written("kernels", network)
+
+
+def all_ways(dtype: str, *, interpret: bool = False) -> dict[str, Written]:
+    """The ways that are compared with the package's, by their names."""
+    other = Tiles(Tile(2, 32, 4), Tile(2, 32, 4), Tile(1, 32, 0, 3))
+    return {
+        "kernels": kernels(dtype, interpret=interpret),
+        "blocks": blocks(dtype),
+        "kernels, conv3 too, other tiles": kernels(dtype, lambda layer: other, (*SQUARE, "conv3"), interpret=interpret),
+        "kernels everywhere": kernels(dtype, layers=LAYERS, interpret=interpret),
+    }
