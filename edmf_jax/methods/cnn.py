@@ -62,7 +62,8 @@ def read_weights(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """
     table = read_matlab(path, hint=f"the published one is {_SOURCE}")
     is_full = "weights_feature" in table
-    check_tensors(table, _MATLAB_TENSORS | (_FULL_TENSORS if is_full else _LIGHT_TENSORS), str(path))
+    check_tensors(table, _MATLAB_TENSORS | (_FULL_TENSORS if is_full else _LIGHT_TENSORS), str(path),
+                  hint=f"{INFO.title} needs {_SOURCE}")
     table = {name: x.astype(np.float32) for name, x in table.items()}
     score = table["weights_output"]
     if is_full:

@@ -53,7 +53,8 @@ def read_weights(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """The generator's arrays from the authors' TensorFlow checkpoint; `fusion_model/layer1/w1` is `layer1.w1`."""
     table = read_checkpoint(path, hint=f"the published one is {_SOURCE}")
     names = {name: f"fusion_model/{name.replace('.', '/')}" for name in INFO.tensors}
-    check_tensors(table, {names[name]: shape for name, shape in INFO.tensors.items()}, str(path))
+    check_tensors(table, {names[name]: shape for name, shape in INFO.tensors.items()}, str(path),
+                  hint=f"{INFO.title} needs {_SOURCE}")
     return {name: table[published] for name, published in names.items()}
 
 

@@ -75,8 +75,11 @@ def module_of(name: str) -> ModuleType:
     """The module of a method.
 
     Raises:
-      MissingFileError: there is no method of this name.
+      MissingFileError: there is no method of this name, or only another program can run it.
     """
+    for other in ELSEWHERE:
+        if name.lower() == other.name:
+            raise MissingFileError(f"method {name!r}: {other.title} is not here: {other.reason}")
     if name not in MODULES:
         nearest = difflib.get_close_matches(name, MODULES, 1)
         raise MissingFileError(f"method {name!r} is unknown{f' (did you mean {nearest[0]}?)' if nearest else ''}; "

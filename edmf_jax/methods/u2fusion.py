@@ -51,7 +51,8 @@ def read_weights(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """The arrays of `INFO.tensors` from the authors' TensorFlow checkpoint."""
     table = read_checkpoint(path, hint=f"the published one is {_SOURCE}")
     names = {name: _published_name(name) for name in INFO.tensors}
-    check_tensors(table, {names[name]: shape for name, shape in INFO.tensors.items()}, str(path))
+    check_tensors(table, {names[name]: shape for name, shape in INFO.tensors.items()}, str(path),
+                  hint=f"{INFO.title} needs {_SOURCE}")
     return {name: table[published] for name, published in names.items()}
 
 

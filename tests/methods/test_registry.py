@@ -39,6 +39,13 @@ def test_unknown_names_are_one_line_with_the_choices():
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(("name", "words"), [("mdlsr", "MATLAB P-code"), ("GIFNet", "folder:DIR")])
+def test_methods_of_other_programs_say_why(name, words):
+    with pytest.raises(MissingFileError, match=f"method '{name}': {name} is not here: .*{words}".replace(
+            "mdlsr is", "MDLSR is")):
+        registry.module_of(name)
+
+
 GRAY, COLOR = np.zeros((4, 5), np.uint8), np.zeros((4, 5, 3), np.uint8)
 
 
