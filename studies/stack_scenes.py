@@ -20,6 +20,7 @@ import numpy as np
 
 from edmf_jax.registration.transforms import corners, project
 from studies.stack_settings import SETTINGS, SHOTS, WRONG, Plan, Setting, plan_shots
+from studies.surfaces.light import Slice, find_slices, render_surfaces
 from tfds_edmf.edmf_synthetic import exposure, scene
 from tfds_edmf.edmf_synthetic.lens import Layer, Lens, render, visible_distance
 from tfds_edmf.edmf_synthetic.pair import LENS, take_shot
@@ -174,12 +175,21 @@ def _light(world: scene.RenderedScene, view: View, size: tuple[int, int], lens: 
     reach = max(float(lens.blur_radius_px(layer.distance_mm, view.focus_mm)) for layer in world.layers)
     margin = int(np.ceil(reach)) + 1  # blur includes what lies outside the frame
     canvas = (size[0] + 2 * margin, size[1] + 2 * margin)
-    moved = [move_layer(layer, view.then(_shift(margin, margin)), canvas) for layer in world.layers]
-    light = render([layer for layer in moved if layer], canvas, lens, view.focus_mm)[margin:-margin, margin:-margin]
+    moved = [_move_part(part, view.then(_shift(margin, margin)), canvas) for part in find_slices(world.layers)]
+    light = render_surfaces([part for part in moved if part], canvas, lens, view.focus_mm)
+    light = light[margin:-margin, margin:-margin]
     y, x = np.ogrid[: size[0], : size[1]]
     middle = _center(size)
     radius = np.hypot(x - middle[0], y - middle[1]) / np.hypot(*middle)
     return light * np.float32(1 - dark * radius**2)[..., None]
+
+
+def _move_part(part: Layer | Slice, view: View, canvas: tuple[int, int]) -> Layer | Slice | None:
+    """`move_layer` of a layer, or of both layers of a slice."""
+    if isinstance(part, Layer):
+        return move_layer(part, view, canvas)
+    whole = move_layer(part.whole, view, canvas)
+    return whole and Slice(whole, move_layer(part.own, view, canvas))
 
 
 def move_layer(layer: Layer, view: View, canvas: tuple[int, int]) -> Layer | None:

@@ -65,6 +65,16 @@ class Truth:
                        for n in (base, name))
         return there @ np.linalg.inv(here)
 
+    def targets(self, name: str, points: np.ndarray) -> np.ndarray:
+        """Where what the first shot shows at `points` `[N, 2]`, px, lies in shot `name`."""
+        first = next(iter(self.shots))
+        column, row = np.clip(np.rint(points), 0, np.array(self.vergence.shape[::-1]) - 1).astype(int).T
+        vergences, found = self.vergence[row, column], np.empty(points.shape)
+        for vergence in np.unique(vergences):
+            same = vergences == vergence
+            found[same] = project(self.matrix(first, name, float(vergence)), points[same])
+        return found
+
 
 def read_truth(folder: Path) -> Truth:
     """What `write_stack` wrote into a folder."""
@@ -89,10 +99,15 @@ def score(truth: Truth, found: dict) -> list[dict]:
     was left out.  In the frame of that shot, whose own error is not counted:
 
     - `corners`: distance [px] of each of its corners from where it belongs, by the plane in focus in the other shot;
-    - `content`: mean distance of what is in focus in the other shot, with the flow if there is one; None if that is
-      too little, or if the first shot was left out;
-    - `wrong`: the shot was placed, and its corners' mean error is over `WRONG_PX` (where the camera moved, so that no
-      single map is right, the content's error too, if there is one), or the shot is of another scene.
+    - `seen`: the same, by the depth of what the first shot shows at that corner.  Where the camera did not move it is
+      the same.  Where it did, no map has all corners of both kinds right, and a flow follows what is seen;
+    - `content`: mean distance of what is in focus in the other shot, and `content_within`: the share of it that is
+      within a pixel; None if it is too little;
+    - `everything`: mean distance of all that the first shot shows, each at its own depth;
+    - `wrong`: the shot is of another scene, or its corners' mean error is over `WRONG_PX`.  Where the camera moved, so
+      that no single map is right, the error of what is in focus must be too; of everything if nothing is.
+
+    Flows count in all of them.  All but `corners` are None if the first shot was left out.
 
     `needed`: the shot should be placed: it is of this scene, and no twin stands for it (one placed, or an earlier one).
     """
@@ -117,40 +132,40 @@ def score(truth: Truth, found: dict) -> list[dict]:
 def _is_far(truth: Truth, result: dict) -> bool:
     far = float(np.mean(result.get("corners", 0.0))) > WRONG_PX
     has_parallax = any(np.any(shot["slope"]) for shot in truth.shots.values())
-    if has_parallax and result.get("content") is not None:
-        return far and result["content"] > WRONG_PX
-    return far
+    shown = result.get("everything") if result.get("content") is None else result["content"]
+    return far and (not has_parallax or shown is None or shown > WRONG_PX)
 
 
 def _errors(truth: Truth, base: str, base_shot: dict, shot: dict, frame: dict) -> dict:
-    """The `corners` and `content` of `score`; `frame` is the entry of the program's reference."""
+    """The errors of `score`; `frame` is the entry of the program's reference."""
     entry = truth.shots[base]
-    true = truth.matrix(base, shot["name"], truth.shots[shot["name"]]["focus"])
     ends = corners((entry["height"], entry["width"]))
-    at = project(np.linalg.inv(base_shot["matrix"]), ends)
-    apart = np.linalg.norm(place(shot, frame, at) - project(true, ends), axis=-1)
-    errors = {"corners": apart.round(4).tolist(), "content": None, "deviation": shot.get("deviation_px"),
-              "flow": shot.get("flow") is not None}
+
+    def apart(points: np.ndarray, targets: np.ndarray) -> np.ndarray:
+        at = project(np.linalg.inv(base_shot["matrix"]), points)  # in the program's reference
+        return np.linalg.norm(place(shot, frame, at) - targets, axis=-1)
+
+    focused = project(truth.matrix(base, shot["name"], truth.shots[shot["name"]]["focus"]), ends)
+    errors = {"corners": apart(ends, focused).round(4).tolist(), "seen": None, "content": None, "content_within": None,
+              "everything": None, "deviation": shot.get("deviation_px"), "flow": shot.get("flow") is not None}
     if base != next(iter(truth.shots)):
         return errors
-    points, targets = in_focus(truth, shot["name"])
+    errors["seen"] = apart(ends, truth.targets(shot["name"], ends)).round(4).tolist()
+    errors["everything"] = float(apart(*shown(truth, shot["name"])).mean().round(4))
+    points, targets = shown(truth, shot["name"], IN_FOCUS_PX)
     if len(points) >= MIN_CONTENT:
-        at = project(np.linalg.inv(base_shot["matrix"]), points)  # in the program's reference
-        errors["content"] = float(np.linalg.norm(place(shot, frame, at) - targets, axis=-1).mean().round(4))
+        content = apart(points, targets)
+        errors |= {"content": float(content.mean().round(4)), "content_within": float((content <= 1).mean().round(4))}
     return errors
 
 
-def in_focus(truth: Truth, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Points of the first shot that show what is in focus in shot `name`, and where they are there; `[N, 2]` px."""
-    first, shot = next(iter(truth.shots)), truth.shots[name]
+def shown(truth: Truth, name: str, blur_px: float = np.inf) -> tuple[np.ndarray, np.ndarray]:
+    """Points of the first shot whose content shot `name` blurs by no more, and where they are there; `[N, 2]` px."""
+    shot = truth.shots[name]
     grid = truth.vergence[::CONTENT_STEP_PX, ::CONTENT_STEP_PX]
-    sharp = truth.blur_px * np.abs(grid - shot["focus"]) <= IN_FOCUS_PX
-    points, targets = [], []
-    for vergence in np.unique(grid[sharp]):
-        rows, columns = np.nonzero(sharp & (grid == vergence))
-        points.append(CONTENT_STEP_PX * np.stack([columns, rows], -1).astype(float))
-        targets.append(project(truth.matrix(first, name, float(vergence)), points[-1]))
-    points, targets = (np.concatenate([np.empty((0, 2)), *some]) for some in (points, targets))
+    rows, columns = np.nonzero(truth.blur_px * np.abs(grid - shot["focus"]) <= blur_px)
+    points = CONTENT_STEP_PX * np.stack([columns, rows], -1).astype(float)
+    targets = truth.targets(name, points)
     ends = corners((shot["height"], shot["width"]))
     inside = ((targets >= ends[0]) & (targets <= ends[2])).all(-1)
     return points[inside], targets[inside]

@@ -25,8 +25,9 @@ from studies.stack_truth import read_truth, score, write_stack
 
 PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp")
 IDENTITY = ("setting", "number", "seed", "size", "program")
-RENDERED_HEAD = ("setting", "program", "stacks", "shots", "failed", "median px", "95 % px", "content px",
-                 "corners within 1 px", "left out in error", "placed and wrong", "s/stack", "s/shot", "MB")
+RENDERED_HEAD = ("setting", "program", "stacks", "shots", "failed", "median px", "95 % px", "corners within 1 px",
+                 "as seen", "content px", "content within 1 px", "left out in error", "placed and wrong", "s/stack",
+                 "s/shot", "MB")
 
 
 def run_rendered(settings: Iterable[Setting], count: int, programs: Sequence[str], given: argparse.Namespace
@@ -120,21 +121,23 @@ def rendered_table(results: Sequence[dict]) -> str:
 def summary(results: Sequence[dict]) -> tuple[str, ...]:
     """The cells of a row of `RENDERED_HEAD` after the program.
 
-    Errors are means of four corners over all shots that were placed; the share of corners within 1 px counts those of
-    needed shots that were not placed as outside.  "Left out in error" are needed shots, failed stacks' too.
+    Errors are means of four corners over all shots that were placed; the shares of corners within 1 px, by the plane in
+    focus and by what is seen there, count those of needed shots that were not placed as outside.  "Left out in error"
+    are needed shots, failed stacks' too.
     """
     shots = [shot for result in results for shot in result["shots"]]
     errors = [np.mean(shot["corners"]) for shot in shots if "corners" in shot]
-    content = [shot["content"] for shot in shots if shot.get("content") is not None]
+    content, within = ([shot[key] for shot in shots if shot.get(key) is not None]
+                       for key in ("content", "content_within"))
     missing = [shot for shot in shots if shot["needed"] and not shot["placed"]]
-    corners = [error for shot in shots if "corners" in shot for error in shot["corners"]]
-    corners += [np.inf] * 4 * len(missing)
+    corners, seen = ([error for shot in shots if shot.get(key) for error in shot[key]] + [np.inf] * 4 * len(missing)
+                     for key in ("corners", "seen"))
     seconds = [r["seconds"] for r in results if not r["failed"]]
     per_shot = [r["seconds"] / len(r["shots"]) for r in results if not r["failed"]]
     peaks = [r["peak_mb"] for r in results if r["peak_mb"] and not r["failed"]]
     return (str(len(results)), str(len(shots)), str(sum(bool(r["failed"]) for r in results)),
             _number(errors, np.median), _number(errors, lambda x: np.percentile(x, 95, method="higher")),
-            _number(content, np.median), _number(np.array(corners) <= 1, lambda x: 100 * np.mean(x), ".1f", " %"),
+            _share(np.array(corners) <= 1), _share(np.array(seen) <= 1), _number(content, np.median), _share(within),
             str(len(missing)), str(sum(shot["wrong"] for shot in shots)), _number(seconds, np.median),
             _number(per_shot, np.median), _number(peaks, np.max, ".0f"))
 
@@ -149,6 +152,10 @@ def folders_table(results: Sequence[dict]) -> str:
                      _number([r["peak_mb"] or 0], max, ".0f"), r.get("fuse_failed") or str(r.get("fuse_seconds", "")),
                      str(r.get("fuse_mb", "")), str(r["load"])))
     return markdown(head, rows)
+
+
+def _share(values: Sequence[float]) -> str:
+    return _number(values, lambda x: 100 * np.mean(x), ".1f", " %")
 
 
 def _number(values: Sequence[float], how: Callable, form: str = ".2f", unit: str = "") -> str:

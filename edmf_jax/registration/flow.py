@@ -41,9 +41,9 @@ class Flow:
     shape: tuple[int, int]
 
     @classmethod
-    def zero(cls, shape: tuple[int, ...]) -> "Flow":
-        """No displacement, with the usual cells for a reference of `shape`."""
-        rows, columns = (cells + 3 for cells in _cells(shape, _CELLS))
+    def zero(cls, shape: tuple[int, ...], along: int = _CELLS) -> "Flow":
+        """No displacement, with `along` cells along the longer side of a reference of `shape`."""
+        rows, columns = (cells + 3 for cells in _cells(shape, along))
         return cls(np.zeros((rows, columns, 2)), tuple(shape[:2]))
 
     def design(self, points: np.ndarray) -> np.ndarray:
@@ -104,7 +104,7 @@ def _cells(shape: tuple[int, ...], along: int) -> tuple[int, int]:
     return tuple(max(2, round(along * n / side)) for n in shape[:2])
 
 
-def _penalty(rows: int, columns: int) -> np.ndarray:
+def penalty(rows: int, columns: int) -> np.ndarray:
     """Σ of squared second differences of coefficients `[rows, columns]`, mixed ones twice, as a quadratic form."""
     first, second = (lambda n: np.diff(np.eye(n), axis=0)), (lambda n: np.diff(np.eye(n), n=2, axis=0))
     parts = [np.kron(second(rows), np.eye(columns)), np.kron(np.eye(rows), second(columns)),
@@ -142,7 +142,7 @@ def fit(points: np.ndarray, displacements: np.ndarray, information: np.ndarray, 
     empty = Flow.zero(shape)
     basis, (rows, columns) = empty.design(points), empty.coefficients.shape[:2]
     blocks = block_numbers(points, shape, _cells(shape, _BLOCKS))
-    fits = [_fit_spline(basis, displacements, information, blocks, smoothness * _penalty(rows, columns))
+    fits = [_fit_spline(basis, displacements, information, blocks, smoothness * penalty(rows, columns))
             for smoothness in _SMOOTHNESS]
     coefficients, prediction, alone = min(fits, key=lambda one: one[1])
     return FlowFit(dataclasses.replace(empty, coefficients=coefficients.reshape(rows, columns, 2)), prediction, alone)

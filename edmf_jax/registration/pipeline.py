@@ -8,7 +8,9 @@ import numpy as np
 from edmf_jax.registration import planes, shifts, tiles, transforms
 from edmf_jax.registration.blurs import BLURS, COARSE_BLURS, BlurCache, rescale_blurs
 from edmf_jax.registration.first_map import QUICK, THOROUGH, Kinds, map_from_keypoints, map_from_shift
+from edmf_jax.registration.flow import Flow
 from edmf_jax.registration.in_place import lie_in_place
+from edmf_jax.registration.matches import TileMatches
 from edmf_jax.registration.threads import one_blas_thread
 from edmf_jax.registration.verdict import METHODS, MODELS, Registration, RegistrationConfig, deviation_limit, judge
 from edmf_jax.registration.views import Level, View
@@ -99,7 +101,8 @@ def _in_place_if_so(found: Registration, reference: View, moving: View, config: 
         return found
     guess_px = deviation_limit(config, reference.shape) / 2
     return dataclasses.replace(found, matrix=np.eye(3), model="similarity", in_place=True, confident=True, doubts="",
-                               flow=None, overlap=1.0, deviation_px=guess_px, inliers=0, points=None, targets=None)
+                               flow=None, overlap=1.0, deviation_px=guess_px, inliers=0, points=None, targets=None,
+                               tile_matches=None)
 
 
 def check_options(model: str, method: str) -> None:
@@ -159,6 +162,11 @@ class _Refined:
     def deviation_px(self) -> float:
         return self.on_copies.deviation_px * self.second.zoom
 
+    def tile_matches(self, remaining: shifts.TileShifts, flow: Flow | None = None) -> TileMatches | None:
+        """Those of the tiles, given what remains under the map and a flow, px of the whole pictures."""
+        found = tiles.matches_of(remaining, self.on_copies.matrix, flow)
+        return found and found.moved(np.linalg.inv(self.first.scale), np.linalg.inv(self.second.scale))
+
     def unrefined(self, start: np.ndarray) -> "_Refined":
         """With the map `start` instead; the deviation is that of the refined map, so the distance from it is added."""
         caches, refined = (self.first.cache, self.second.cache), self.on_copies
@@ -180,7 +188,8 @@ def _judged(found: _Refined, known: Registration, reference: View, moving: View,
     result = dataclasses.replace(
         known, matrix=found.matrix, model=model, tiles=agreement.tiles, agreeing_tiles=agreement.agreeing,
         residual_px=agreement.residual_px * found.first.zoom, deviation_px=found.deviation_px,
-        overlap=transforms.overlap(found.matrix, reference.shape, moving.shape))
+        overlap=transforms.overlap(found.matrix, reference.shape, moving.shape),
+        tile_matches=found.tile_matches(found.on_copies.remaining))
     result = judge(result, config, reference.shape, moving.shape)
     bent = may_bend and tiles.bend(found.first.cache, found.second.cache, found.on_copies)
     if not bent:
@@ -189,7 +198,8 @@ def _judged(found: _Refined, known: Registration, reference: View, moving: View,
     with_flow = dataclasses.replace(
         result, tiles=agreement.tiles, agreeing_tiles=agreement.agreeing,
         residual_px=agreement.residual_px * found.first.zoom, deviation_px=bent.deviation_px * found.second.zoom,
-        flow=bent.flow.rescaled(reference.shape, found.second.zoom))
+        flow=bent.flow.rescaled(reference.shape, found.second.zoom),
+        tile_matches=found.tile_matches(bent.remaining, bent.flow))
     with_flow = judge(with_flow, config, reference.shape, moving.shape)
     return with_flow if with_flow.confident or not result.confident else result
 

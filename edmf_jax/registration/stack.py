@@ -4,6 +4,7 @@
 2. Each pair of the tree is registered (`pipeline`).  Where that fails, the next best pairs are tried.
 3. Pairs that close loops are refined from the chains of maps.
 4. All maps are adjusted (`adjustment`).  A shot that no confident map joins to the others is left out.
+5. Where the camera moved, so that near and far need different maps, one depth may explain all pairs (`parallax`).
 
 Shots are taken in an order of their content, so the order in which they are given has no effect on the result.
 """
@@ -18,14 +19,16 @@ from typing import TypeVar
 
 import numpy as np
 
-from edmf_jax.registration import adjustment, flow, neighbors, transforms
+from edmf_jax.registration import adjustment, flow, neighbors, parallax, transforms
 from edmf_jax.registration.adjustment import Link
+from edmf_jax.registration.matches import TileMatches
 from edmf_jax.registration.pipeline import check_options, refine_views, register_views
 from edmf_jax.registration.threads import one_thread_each, usable_cores
 from edmf_jax.registration.verdict import Registration, RegistrationConfig, doubt_of_deviation
 from edmf_jax.registration.views import View
 
 Pair = tuple[int, int]
+Closing = tuple[Link, TileMatches | None]
 Result = TypeVar("Result")
 _MAX_ATTEMPTS = 3  # rounds of trying to join what is still apart
 _MIN_LOOP_PX = 2.0  # a loop's map that is farther from the chain's, in addition to three deviations, is not used
@@ -181,24 +184,45 @@ class _Work:
             chains[number] = [*chains[previous], self._step(previous, number)]
         start = {number: _product(steps) for number, steps in chains.items()}
         deviations = {number: self._link(before[number], number).deviation_px for number in before}
+        shape, flows = self._views[root].shape, None
         if len(start) > 2:
-            links = [self._as_link(pair) for pair in tree] + self._closing_links(tree, start)
-            model = self._richest(tree)
-            start, deviations = adjustment.adjust(links, start, root, self._views[root].shape, model)
+            closing = self._closing_links(tree, start)
+            links = [self._as_link(pair) for pair in tree] + [link for link, _ in closing]
+            start, deviations = adjustment.adjust(links, start, root, shape, self._richest(tree))
+            flows = {number: flow.compose(chains[number], shape) for number in before}
+            start, deviations, flows = self._explained(tree, closing, root, start, deviations, flows)
         placed: dict[int, Registration] = {}
         for number, previous in before.items():  # nearest to the root first
-            one = self._placed(number, previous, start, deviations[number], chains, root)
+            bend = flows[number] if flows else flow.compose(chains[number], shape)
+            one = self._placed(number, previous, start, deviations[number], bend, root)
             before_it = placed.get(previous)
             placed[number] = self._judged(one, before_it is None or before_it.confident, root)
         return placed
 
-    def _closing_links(self, tree: Sequence[Pair], start: dict[int, np.ndarray]) -> list[Link]:
+    def _explained(self, tree: Sequence[Pair], closing: Sequence[Closing], root: int, maps: dict[int, np.ndarray],
+                   deviations: dict[int, float], flows: dict[int, flow.Flow | None]
+                   ) -> tuple[dict[int, np.ndarray], dict[int, float], dict[int, flow.Flow | None]]:
+        """Maps, deviations and flows by depth and movement, if these explain the tiles of all pairs; else as given."""
+        found = {pair: self.found[pair].tile_matches for pair in tree if self.found[pair].confident}
+        # Neither a similarity nor an affine map, if one is asked for, says what a camera does that turns.
+        if self._model not in ("auto", "homography") or len(found) < len(tree) or None in found.values():
+            return maps, deviations, flows
+        found |= {(link.first, link.second): matches for link, matches in closing if matches is not None}
+        start = {number: flow.Step(maps[number], flows[number]) for number in flows}
+        places = parallax.explain(found, start, root, self._views[root].shape)
+        if places is None:
+            return maps, deviations, flows
+        return ({number: place.matrix for number, place in places.items()} | {root: np.eye(3)},
+                {number: float(np.hypot(deviations[number], place.unknown_px)) for number, place in places.items()},
+                {number: place.flow for number, place in places.items()})
+
+    def _closing_links(self, tree: Sequence[Pair], start: dict[int, np.ndarray]) -> list[Closing]:
         """Pairs that close loops, refined from the chain's maps; those that contradict it are left out."""
         if self._method != "pso-sift" or not self._config.refine:
             return []
         pairs = [pair for pair in neighbors.closing_pairs(len(self._views), tree) if pair not in self.found]
 
-        def refine(pair: Pair) -> Link | None:
+        def refine(pair: Pair) -> Closing | None:
             first, second = (self._views[number] for number in pair)
             chain = transforms.normalize(start[pair[1]] @ np.linalg.inv(start[pair[0]]))
             known = Registration(chain, self._method, self._model, inliers=self._config.min_inliers)
@@ -207,7 +231,7 @@ class _Work:
             apart = transforms.corner_errors(result.matrix, chain, first.shape).max()
             if not result.confident or apart > _MIN_LOOP_PX * first.levels[0].zoom + 3 * result.deviation_px:
                 return None
-            return Link(*pair, result.matrix, result.deviation_px)
+            return Link(*pair, result.matrix, result.deviation_px), result.tile_matches
 
         return [link for link in self._for_each(pairs, refine) if link is not None]
 
@@ -228,7 +252,7 @@ class _Work:
         return flow.Step(found.matrix, found.flow, inverse=previous > number)
 
     def _placed(self, number: int, previous: int, maps: dict[int, np.ndarray], deviation_px: float,
-                chains: dict[int, list[flow.Step]], root: int) -> Registration:
+                bend: flow.Flow | None, root: int) -> Registration:
         """The registration of one shot, from the root, with the evidence of the pair that joins it."""
         found, view, frame = self._link(previous, number), self._views[number], self._views[root]
         points, targets = (found.points, found.targets) if previous < number else (found.targets, found.points)
@@ -236,8 +260,7 @@ class _Work:
             points = transforms.project(np.linalg.inv(maps[previous]), points)
         return dataclasses.replace(
             found, matrix=maps[number], deviation_px=deviation_px, points=points, targets=targets, neighbor=previous,
-            overlap=transforms.overlap(maps[number], frame.shape, view.shape),
-            flow=flow.compose(chains[number], frame.shape))
+            overlap=transforms.overlap(maps[number], frame.shape, view.shape), flow=bend, tile_matches=None)
 
     def _judged(self, placed: Registration, follows_certain: bool, root: int) -> Registration:
         """`placed`, with a doubt if its neighbor has no certain place, or if deviations along the chain add up."""

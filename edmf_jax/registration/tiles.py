@@ -16,6 +16,7 @@ from edmf_jax.registration import flow as flow_fitting
 from edmf_jax.registration.blurs import COARSE_BLURS, SIGMAS_PX, BlurCache, rescale_blurs
 from edmf_jax.registration.flow import Flow
 from edmf_jax.registration.grid import block_numbers
+from edmf_jax.registration.matches import TileMatches
 from edmf_jax.registration.shifts import TileShifts, measure_shifts, weighted_lengths
 
 _MIN_CORRELATION = 0.3  # a tile with a lower peak is left out of the fit
@@ -169,6 +170,20 @@ def bend(reference: BlurCache, moving: BlurCache, refined: Refinement, rounds: i
     if _median_length(found) > _median_length(refined.remaining):
         return None
     return BentMap(flow, fitted.prediction_px, found)
+
+
+def matches_of(found: TileShifts, matrix: np.ndarray, flow: Flow | None = None) -> TileMatches | None:
+    """The tiles that correlate, as places of the reference and of the moving picture; None if there are few.
+
+    Args:
+      found: what remains under `matrix` and `flow`.
+    """
+    used = found.peaks >= _MIN_CORRELATION
+    if used.sum() < _MIN_TILES:
+        return None
+    ends = found.centers[used] + found.shifts[used]
+    targets = transforms.project(matrix, ends) + (0 if flow is None else flow.at(ends))
+    return TileMatches(found.centers[used], targets, _limit_information(found, used), found.blurs[used])
 
 
 def _median_length(found: TileShifts) -> float:

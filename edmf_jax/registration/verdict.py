@@ -7,6 +7,7 @@ import numpy as np
 from edmf_jax.errors import UserError
 from edmf_jax.registration import transforms
 from edmf_jax.registration.flow import Flow
+from edmf_jax.registration.matches import TileMatches
 
 METHODS = ("pso-sift", "sift+ransac", "sift+magsac", "ecc")
 MODELS = ("auto", *transforms.CONTROL_POINTS)
@@ -85,6 +86,7 @@ class Registration:
       in_place: nothing was found to register by, and the identity is taken, because nothing speaks against it
         (`in_place`); `deviation_px` is a guess then.
       neighbor: in a stack, the number of the shot that this one was registered to; None for a pair.
+      tile_matches: the tiles that correlate, px of the whole pictures; None if there are few, and for a stack's shots.
       points, targets: the inliers, (x, y) `[inliers, 2]` float64, px: in the reference, and in
         the moving picture; for display.  None for ECC, or if no map was found.
     """
@@ -104,6 +106,7 @@ class Registration:
     flow: Flow | None = None
     in_place: bool = False
     neighbor: int | None = None
+    tile_matches: TileMatches | None = None
     points: np.ndarray | None = None
     targets: np.ndarray | None = None
 

@@ -109,6 +109,27 @@ def test_the_truth_of_a_written_stack_scores_itself_as_exact(stack, tmp_path):
     assert not results[twin]["needed"]  # its twin is there
 
 
+def test_where_the_camera_moved_corners_are_right_for_one_plane_and_pixels_each_for_their_own(tmp_path):
+    setting = dataclasses.replace(BY_NAME["parallax"], parallax=0.05)
+    stack = make_stack(setting, 0, 0, SIZE, 3)
+    write_stack(stack, tmp_path)
+    truth = read_truth(tmp_path)
+    places = np.stack(np.meshgrid([3.0, 60.0], [5.0, 66.0]), -1).reshape(-1, 2)
+    found = truth.targets("shot-01.png", places)
+    for place, target in zip(places, found):
+        vergence = float(stack.vergence[int(place[1]), int(place[0])])
+        matrix = truth.matrix("shot-00.png", "shot-01.png", vergence)
+        np.testing.assert_allclose(project(matrix, place[None])[0], target)
+    shots = json.loads((tmp_path / "truth.json").read_text())["shots"]
+    results = score(truth, {"reference": "shot-00.png", "shots": shots, "left_out": []})[1:]
+    for result in results:
+        np.testing.assert_allclose(result["corners"], 0, atol=1e-3)
+    assert max(result["everything"] for result in results) > 0.3  # the map is that of what is in focus
+    assert max(max(result["seen"]) for result in results) > 0.3
+    content = [result for result in results if result["content"] is not None]
+    assert all(result["content"] <= result["everything"] and 0 <= result["content_within"] <= 1 for result in content)
+
+
 def test_noise_has_the_energy_that_the_setting_says(monkeypatch):
     sigma = 4.0
     monkeypatch.setattr(stack_scenes, "plan_shots", lambda *_: [

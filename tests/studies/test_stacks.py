@@ -73,7 +73,8 @@ def test_of_twins_one_is_enough():
 
 
 def make_result(program, errors, *, failed="", seconds=2.0, missing=0, wrong=0):
-    shots = [{"needed": True, "placed": True, "wrong": i < wrong, "corners": [e] * 4, "content": e}
+    shots = [{"needed": True, "placed": True, "wrong": i < wrong, "corners": [e] * 4, "content": e,
+              "seen": [e / 2] * 4, "content_within": float(e <= 1)}
              for i, e in enumerate(errors)]
     shots += [{"needed": True, "placed": False, "wrong": False}] * missing
     return {"setting": "tripod", "program": program, "seconds": seconds, "peak_mb": 50.0, "failed": failed,
@@ -86,6 +87,7 @@ def test_the_table_counts_shots_that_are_missing_as_outside():
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in stacks.rendered_table(results).splitlines()]
     ours, hugin, *both = (dict(zip(rows[0], row)) for row in rows[2:])
     assert ours["median px"] == "0.25" and ours["95 % px"] == "9.00" and ours["corners within 1 px"] == "60.0 %"
+    assert ours["as seen"] == "60.0 %" and ours["content within 1 px"] == "75.0 %" and ours["content px"] == "0.25"
     assert (ours["stacks"], ours["shots"], ours["failed"]) == ("2", "5", "0")
     assert (ours["left out in error"], ours["placed and wrong"]) == ("1", "1")
     assert (ours["s/stack"], ours["MB"]) == ("3.00", "50")

@@ -99,7 +99,7 @@ def test_noise_that_is_reduced_counts_less(rng):
 
 
 def test_a_correction_is_enlarged_and_added(rng):
-    (shot, *_), (measured, *_) = shots_of(rng, 64, 96)
+    _, (measured, *_) = shots_of(rng, 64, 96)
     fields = {name: getattr(measured, name) for name in ("fine", "coarse", "weight", "ramp", "noise")}
     of = lambda correction, factor: chooser.ChosenEvidence(**fields, correction=np.float16(correction), factor=factor)
     part, inner = (slice(0, 64), slice(0, 96)), (slice(8, 24), slice(16, 64))

@@ -1,0 +1,1 @@
+"""How a receding surface is drawn out of focus, for the studies of stacks."""
