@@ -26,18 +26,23 @@ def cubic_weights(phase: float) -> np.ndarray:
 def upsample2(x: jax.Array) -> jax.Array:
     """`[B, H, W, C]` → `[B, 2H, 2W, C]`."""
     for axis in (1, 2):
-        size = x.shape[axis]
-        pads = [(2, 2) if a == axis else (0, 0) for a in range(x.ndim)]
-        padded = jnp.pad(x, pads, mode="edge")
-        phases = []
-        for first, phase in _PHASES:
-            taps = [float(w) * jax.lax.slice_in_dim(padded, 2 + first + t, 2 + first + t + size, axis=axis)
-                    for t, w in enumerate(cubic_weights(phase))]
-            phases.append(sum(taps[1:], taps[0]))
         shape = list(x.shape)
-        shape[axis] = 2 * size
-        x = jnp.stack(phases, axis + 1).reshape(shape)
+        shape[axis] *= 2
+        x = jnp.stack(upsampled_phases(x, axis), axis + 1).reshape(shape)
     return x
+
+
+def upsampled_phases(x: jax.Array, axis: int) -> list[jax.Array]:
+    """The even and the odd samples of `x` upsampled along an axis, each of the shape of `x`."""
+    size = x.shape[axis]
+    pads = [(2, 2) if a == axis else (0, 0) for a in range(x.ndim)]
+    padded = jnp.pad(x, pads, mode="edge")
+    phases = []
+    for first, phase in _PHASES:
+        taps = [float(w) * jax.lax.slice_in_dim(padded, 2 + first + t, 2 + first + t + size, axis=axis)
+                for t, w in enumerate(cubic_weights(phase))]
+        phases.append(sum(taps[1:], taps[0]))
+    return phases
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))

@@ -23,7 +23,7 @@ from edmf_jax.simulate.batch import Batch, Exposures, develop, draw_exposures
 from edmf_jax.simulate.ranges import Ranges, from_fields
 from edmf_jax.training.checkpoint import Checkpoints
 from edmf_jax.training.chooser_data import read_atlas, read_pairs, validate
-from edmf_jax.training.chooser_step import initial_state, train_on
+from edmf_jax.training.chooser_step import initial_state, starting_from, train_on
 from edmf_jax.training.config import as_stored
 from edmf_jax.training.run_dir import PACKAGES, MetricsLog, open_workdir, read_run
 from edmf_jax.training.state import TrainState
@@ -114,9 +114,7 @@ def _restore_or_init(config: ConfigDict, checkpoints: Checkpoints, log: Callable
         if about["size"] != config.model.size:
             raise UserError(f"train.init={config.train.init}: of model.size={about['size']}, and {config.model.size} "
                             f"is asked for; set --config.model.size={about['size']}")
-        params = jax.tree.map(jnp.asarray, params)
-        average = jax.tree.map(jnp.copy, params)
-        state = TrainState(state.step, params, state.opt_state._replace(average=average), ())
+        state = starting_from(state, params)
     return state
 
 

@@ -40,15 +40,17 @@ def averaged(optimizer: optax.GradientTransformation, decay: float) -> optax.Gra
     return optax.GradientTransformation(init, update)
 
 
-def make_optimizer(config: ConfigDict) -> optax.GradientTransformation:
-    """Adam on gradients of norm 1 at most; the rate rises, and falls along a cosine to a fiftieth."""
+def make_optimizer(config: ConfigDict, rate: jax.Array | float | None = None) -> optax.GradientTransformation:
+    """Adam on gradients of norm 1 at most; if no rate is given it rises, and falls along a cosine to a fiftieth."""
     train = config.train
-    rate = optax.linear_schedule(0.0, train.learning_rate, train.warmup_steps)
+    schedule = optax.linear_schedule(0.0, train.learning_rate, train.warmup_steps)
     if train.decay_steps:
-        rate = optax.warmup_cosine_decay_schedule(0.0, train.learning_rate, train.warmup_steps, train.decay_steps,
-                                                  train.learning_rate / 50)
+        schedule = optax.warmup_cosine_decay_schedule(0.0, train.learning_rate, train.warmup_steps, train.decay_steps,
+                                                      train.learning_rate / 50)
+    if rate is not None:
+        schedule = lambda done: rate
     adam = optax.scale_by_adam(b1=0.9, b2=0.99)
-    return averaged(optax.chain(optax.clip_by_global_norm(1.0), adam, _scale_by(rate)), train.average)
+    return averaged(optax.chain(optax.clip_by_global_norm(1.0), adam, _scale_by(schedule)), train.average)
 
 
 class _Steps(NamedTuple):
@@ -69,6 +71,13 @@ def initial_state(config: ConfigDict) -> TrainState:
     """The state before step 0."""
     params = chooser.init_params(jax.random.key(config.seed), chooser.SIZES[config.model.size])
     return TrainState(jnp.zeros((), jnp.int32), params, make_optimizer(config).init(params), ())
+
+
+def starting_from(state: TrainState, params: chooser.Params) -> TrainState:
+    """`initial_state` with other parameters."""
+    params = jax.tree.map(jnp.asarray, params)
+    average = jax.tree.map(jnp.copy, params)
+    return TrainState(state.step, params, state.opt_state._replace(average=average), ())
 
 
 def shots_of(batch: Batch) -> chooser.Shots:
@@ -132,9 +141,10 @@ def loss_and_report(params: chooser.Params, batch: Batch, config: ConfigDict) ->
                    "psnr_repaired": psnr(repaired)}
 
 
-def train_on(state: TrainState, batch: Batch, config: ConfigDict) -> tuple[TrainState, dict]:
-    """One step on a batch, and its numbers."""
+def train_on(state: TrainState, batch: Batch, config: ConfigDict, rate: jax.Array | float | None = None
+             ) -> tuple[TrainState, dict]:
+    """One step on a batch, at the configuration's learning rate or at `rate`, and its numbers."""
     gradients, report = jax.grad(loss_and_report, has_aux=True)(state.params, batch, config)
     report["gradient_norm"] = optax.tree.norm(gradients)
-    updates, opt_state = make_optimizer(config).update(gradients, state.opt_state, state.params)
+    updates, opt_state = make_optimizer(config, rate).update(gradients, state.opt_state, state.params)
     return TrainState(state.step + 1, optax.apply_updates(state.params, updates), opt_state, ()), report

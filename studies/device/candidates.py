@@ -14,7 +14,7 @@ import numpy as np
 
 from edmf_jax.core.filters import reflect_pad
 from edmf_jax.core.model import make_model
-from edmf_jax.core.upsampling import _PHASES, cubic_weights, upsample2_padded
+from edmf_jax.core.upsampling import upsample2_padded, upsampled_phases
 from studies.device.kernels.layer import layer_by_kernels
 from studies.device.kernels.pixels import Layer, Tile, Tiles
 
@@ -76,15 +76,7 @@ def block_kernel(kernel: jax.Array, offsets: tuple[int, ...] = (-1, 0, 1), outpu
 def upsample_blocks(x: jax.Array) -> jax.Array:
     """Bicubic upsampling ×2 of `[B, H, W, C]`, in blocks: `[B, H, W, 4 C]`."""
     for axis in (1, 2):
-        size = x.shape[axis]
-        pads = [(2, 2) if a == axis else (0, 0) for a in range(x.ndim)]
-        padded = jnp.pad(x, pads, mode="edge")
-        phases = []
-        for first, phase in _PHASES:
-            taps = [float(w) * jax.lax.slice_in_dim(padded, 2 + first + t, 2 + first + t + size, axis=axis)
-                    for t, w in enumerate(cubic_weights(phase))]
-            phases.append(sum(taps[1:], taps[0]))
-        x = jnp.stack(phases, 3 if axis == 1 else 4)
+        x = jnp.stack(upsampled_phases(x, axis), 3 if axis == 1 else 4)
     return x.reshape(*x.shape[:3], -1)  # [B, H, W, 2, 2, C]
 
 
@@ -119,7 +111,7 @@ def blocks(dtype: str) -> Written:
         g1 = nn.relu(layer(params["conv1"], [to_blocks(sources.astype(dtype))]))
         g2 = nn.relu(layer(params["conv2"], [g1]))
         g3 = nn.relu(layer(params["conv3"], [g1, g2], True))
-        d3 = _inner_layers(params, inner, g3)
+        d3 = _inner_layers(lambda name, *parts: inner(params[name], *parts), g3)
         d2 = nn.relu(layer(params["conv22"], [g2, upsample_blocks(d3)]))
         out = layer(params["conv11"], [g1, d2])
         return jnp.tanh(to_pixels(out).astype(jnp.float32))[..., 0]
@@ -127,15 +119,15 @@ def blocks(dtype: str) -> Written:
     return Written("blocks", network)
 
 
-def _inner_layers(params, layer, g3):
-    """The layers at half resolution: conv4, …, conv33, as `layer(params of it, *parts)`."""
-    g4 = layer(params["conv4"], g3)
-    g5 = layer(params["conv5"], g3, g4)
-    g6 = layer(params["conv6"], g3, g4, g5)
-    d6 = layer(params["conv66"], g6)
-    d5 = layer(params["conv55"], g5, d6)
-    d4 = layer(params["conv44"], g4, d5)
-    return layer(params["conv33"], g3, d4)
+def _inner_layers(layer, g3):
+    """The layers at half resolution: conv4, …, conv33, as `layer(name, *parts)`."""
+    g4 = layer("conv4", g3)
+    g5 = layer("conv5", g3, g4)
+    g6 = layer("conv6", g3, g4, g5)
+    d6 = layer("conv66", g6)
+    d5 = layer("conv55", g5, d6)
+    d4 = layer("conv44", g4, d5)
+    return layer("conv33", g3, d4)
 
 
 LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "conv6", "conv66", "conv55", "conv44", "conv33", "conv22",
@@ -175,13 +167,7 @@ def kernels(dtype: str, tiles: Callable[[str], Tiles] = lambda layer: Tiles(), l
         g1 = layer(params, "conv1", [sources.astype(dtype)])
         g2 = layer(params, "conv2", [g1])
         g3 = layer(params, "conv3", [g1, g2], stride=2)
-        g4 = layer(params, "conv4", [g3])
-        g5 = layer(params, "conv5", [g3, g4])
-        g6 = layer(params, "conv6", [g3, g4, g5])
-        d6 = layer(params, "conv66", [g6])
-        d5 = layer(params, "conv55", [g5, d6])
-        d4 = layer(params, "conv44", [g4, d5])
-        d3 = layer(params, "conv33", [g3, d4])
+        d3 = _inner_layers(lambda name, *parts: layer(params, name, parts), g3)
         d2 = layer(params, "conv22", [g2], [upsample2_padded(d3, g2.shape[1:3])])
         out = layer(params, "conv11", [g1, d2], relu=False)
         return jnp.tanh(out.astype(jnp.float32))[..., 0]

@@ -11,6 +11,7 @@ OUT/chooser-sizes.jsonl the log.
 """
 
 import argparse
+import functools
 import json
 import signal
 import time
@@ -21,7 +22,6 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from ml_collections import ConfigDict
 
 from edmf_jax.core import chooser
@@ -29,7 +29,7 @@ from edmf_jax.runtime.process import enable_compilation_cache, versions
 from edmf_jax.simulate.batch import Batch, develop, draw_exposures
 from edmf_jax.training.chooser import check_chooser_config, shots_of_step
 from edmf_jax.training.chooser_data import read_atlas
-from edmf_jax.training.chooser_step import Averaged, averaged, loss_and_report
+from edmf_jax.training.chooser_step import initial_state, starting_from, train_on
 from edmf_jax.training.config import as_stored, load_config
 from edmf_jax.training.run_dir import PACKAGES
 from edmf_jax.weights.chooser_params import load_chooser, save_chooser
@@ -51,32 +51,19 @@ class Student:
 
     def __init__(self, config: ConfigDict, init: dict | None = None):
         self.config = config
-        key = jax.random.key(config.seed)
-        draw = jax.jit(lambda: chooser.init_params(key, chooser.SIZES[config.model.size]))
-        self.params = jax.tree.map(jnp.asarray, init) if init else draw()
-        self.state = self._optimizer(0.0).init(self.params)
-        self.step = jax.jit(self._step, donate_argnums=(0, 1))
-
-    def _optimizer(self, rate) -> optax.GradientTransformation:
-        adam = optax.scale_by_adam(b1=0.9, b2=0.99)
-        scale = optax.stateless(lambda updates, _: jax.tree.map(lambda u: -rate * u, updates))
-        return averaged(optax.chain(optax.clip_by_global_norm(1.0), adam, scale), self.config.train.average)
-
-    def _step(self, params, state: Averaged, batch: Batch, rate):
-        gradients, report = jax.grad(loss_and_report, has_aux=True)(params, batch, self.config)
-        report["gradient_norm"] = optax.tree.norm(gradients)
-        updates, state = self._optimizer(rate).update(gradients, state, params)
-        return optax.apply_updates(params, updates), state, report
+        self.state = jax.jit(lambda: initial_state(config))()
+        if init:
+            self.state = starting_from(self.state, init)
+        self.step = jax.jit(functools.partial(train_on, config=config), donate_argnums=0)
 
     def train(self, batch: Batch, rate: float) -> dict[str, jax.Array]:
         """One step; its report, which may not be computed yet."""
-        self.params, self.state, report = self.step(self.params, self.state, batch, rate)
+        self.state, report = self.step(self.state, batch, rate=rate)
         return report
 
     def compile_for(self, batch: Batch) -> None:
         """Compiles the step for batches of that shape, and changes nothing."""
-        copy = jax.tree.map(jnp.copy, (self.params, self.state))
-        jax.block_until_ready(self.step(*copy, batch, 0.0))
+        jax.block_until_ready(self.step(jax.tree.map(jnp.copy, self.state), batch, rate=0.0))
 
 
 class Simulation:
@@ -179,7 +166,7 @@ def save(students: Sequence[Student], out: Path, step: int, suffix: str = "") ->
         size = student.config.model.size
         about = {"size": size, "step": step, "config": as_stored(student.config), "versions": versions(PACKAGES),
                  "device": jax.devices()[0].device_kind}
-        save_chooser(out / f"{size}{suffix}.npz", student.state.average, about)
+        save_chooser(out / f"{size}{suffix}.npz", student.state.opt_state.average, about)
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -211,7 +198,7 @@ def main(argv: list[str] | None = None) -> None:
         students.append(Student(own, begun.get(size)))
     simulation = Simulation(config)
     log(f"{len(simulation.atlas.boxes)} pictures, {jax.devices()[0]}, parameters: "
-        + ", ".join(f"{s.config.model.size} {chooser.count_params(s.params)}" for s in students))
+        + ", ".join(f"{s.config.model.size} {chooser.count_params(s.state.params)}" for s in students))
     compile_all(simulation, students, log)
     run(simulation, students, args.output, args.seconds - (time.perf_counter() - began) - STOP_S, log)
 

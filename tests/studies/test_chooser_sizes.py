@@ -54,7 +54,8 @@ def test_a_student_learns_what_the_training_teaches(config):
         # the rate of `edmf train` is 0 in its first step, that of the student is not
         student.train(batch, 0.0 if number == 0 else config.train.learning_rate)
         state, _ = step(state, batch)
-    for ours, theirs in ((student.params, state.params), (student.state.average, state.opt_state.average)):
+    for ours, theirs in ((student.state.params, state.params),
+                         (student.state.opt_state.average, state.opt_state.average)):
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), ours, theirs)
 
 

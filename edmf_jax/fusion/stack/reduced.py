@@ -6,9 +6,10 @@ from collections.abc import Callable
 import numpy as np
 
 from edmf_jax.fusion.pixels import full_scale
+from edmf_jax.fusion.stack import tone
 from edmf_jax.fusion.stack.aligned import AlignedShot
 from edmf_jax.fusion.stack.evidence import Evidence, cell_means, measure
-from edmf_jax.fusion.stack.leveling import Leveling
+from edmf_jax.fusion.stack.leveling import level
 from edmf_jax.fusion.stack.tiles import BlendTile, Part, cells_of, over_tiles
 
 MOST_PX = 1.6e6
@@ -70,8 +71,8 @@ def view(shot: AlignedShot, evidence: Evidence, factor: int) -> View:
             valid[there] = cell_means((seen.weight > 0).astype(np.float32), factor) > _WHOLE_CELL
 
     over_tiles(look, shot.image.shape, 0)
-    table = np.tile(np.linspace(0, 1, _WHITE + 1, dtype=np.float32), (channels, 1))
-    small = AlignedShot(image, valid, None, Leveling(table, np.zeros(channels), size))
+    curve = np.tile(tone.GRID, (channels, 1))  # leveled already, so to and from one curve
+    small = AlignedShot(image, valid, None, level(curve, None, [curve], curve, size))
     return View(small, measure(small, evidence.noise / factor**2),
                 lambda part: clipped[part] * np.float32(1 / 255), is_reduced=True)
 
