@@ -13,7 +13,7 @@ import argparse
 import io
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -76,9 +76,10 @@ def table(record: dict) -> str:
                       f"{record['crop'][0]} px of each; {record['steps']} steps an arm"]) + "\n"
 
 
-def sweep(config: ConfigDict, base: Network, pairs: list[np.ndarray], out: Path, work: Path, *, arms: int = len(ARMS),
-          seconds: float = np.inf, log: Callable[[str], None] = print) -> dict:
-    """Trains and scores the first `arms` of `ARMS` that are not scored yet, as long as another one fits.
+def sweep(config: ConfigDict, base: Network, pairs: list[np.ndarray], out: Path, work: Path, *,
+          arms: Sequence[tuple[int, int, int]] = ARMS, seconds: float = np.inf, log: Callable[[str], None] = print
+          ) -> dict:
+    """Trains and scores those of `arms` that are not scored yet, as long as another one fits.
 
     Args:
       config: what all arms share.
@@ -86,7 +87,7 @@ def sweep(config: ConfigDict, base: Network, pairs: list[np.ndarray], out: Path,
       pairs: to score, uint8 `[2, h, w]` of one size.
       out: the folder of the results.
       work: the folder of the runs.
-      arms: how many.
+      arms: in this order.
       seconds: an arm that would not end by then, by the longest so far, is not begun.
       log: takes the lines for a person.
 
@@ -100,7 +101,7 @@ def sweep(config: ConfigDict, base: Network, pairs: list[np.ndarray], out: Path,
     if {name: record.get(name) for name in about} != about:
         record = {**about, "mufusion": mean_scores(base, pairs), "arms": {}}
         log(f"MUFusion scored on {len(pairs)} pairs after {time.perf_counter() - began:.0f} s")
-    for arm in ARMS[:arms]:
+    for arm in arms:
         start = time.perf_counter()
         if arm_name(arm) in record["arms"] or start - began + longest > seconds:
             continue
@@ -128,6 +129,8 @@ def make_parser() -> argparse.ArgumentParser:
                         help="the middle of each pair that is scored (default: 512 512)")
     parser.add_argument("--pairs", type=int, metavar="N", help="score the first N pairs only")
     parser.add_argument("--arms", type=int, default=len(ARMS), metavar="N", help="the first N arms (default: all)")
+    parser.add_argument("--only", nargs="+", choices=[arm_name(arm) for arm in ARMS], metavar="ARM", help="these arms "
+                        "only; several processes can share the arms, each with its own -o")
     parser.add_argument("--seconds", type=float, default=np.inf, help="begin no arm that would not end by then")
     parser.add_argument("--rate", type=float, metavar="R", help="patches a second; sets data.patches so that all arms "
                         "have the same part of --seconds")
@@ -146,7 +149,8 @@ def main(argv: list[str] | None = None) -> None:
     pairs = [middle(planes, tuple(args.crop)) for planes in pack.read(pack.rows(args.validation)[: args.pairs])]
     base = Network(import_mufusion(args.mufusion).params, MUFUSION_WIDTH)
     args.output.mkdir(parents=True, exist_ok=True)
-    sweep(config, base, pairs, args.output, args.work or args.output / "runs", arms=args.arms, seconds=args.seconds,
+    arms = [arm for arm in ARMS[: args.arms] if not args.only or arm_name(arm) in args.only]
+    sweep(config, base, pairs, args.output, args.work or args.output / "runs", arms=arms, seconds=args.seconds,
           log=lambda line: print(line, flush=True))
 
 
