@@ -11,8 +11,8 @@ without so many pixels at each edge.  The first --published pairs also come as t
 `studies.save_traps`.  A row is pair, method, variant, seconds of a core for fusing, SHA-256 of the stored file, scores.
 A stopped run goes on where it stopped.
 
-`edmf-fuse` is what `edmf fuse` does by default, `edmf-fuse-average` with `--exposure average`; a pair that it refuses
-has the word "refused" in place of the hash, and no scores.
+`edmf-fuse` is what `edmf fuse` does by default, `edmf-fuse-hand-made` with `--weights none`, `edmf-fuse-average` with
+`--exposure average`; a pair that it refuses has the word "refused" in place of the hash, and no scores.
 """
 
 import argparse
@@ -47,8 +47,8 @@ FILES = {"edmf": ("Source_A/bg-A-{}.jpg", "Source_B/bg-B-{}.jpg"),
 MOST = {"edmf": 500}
 """The largest number of a test pair, where not every pair is one."""
 FUSE = "edmf-fuse"
-FUSES = {FUSE: {}, "edmf-fuse-average": {"exposure": "average"}}
-"""Name → the options of `edmf fuse`; the second has the exposure in the middle, as the truths have."""
+FUSES = {FUSE: {}, "edmf-fuse-hand-made": {"weights": "none"}, "edmf-fuse-average": {"exposure": "average"}}
+"""Name → the options of `edmf fuse`; the last has the exposure in the middle, as the truths have."""
 SLOW = "mufusion"
 METHODS = ("average", "max-sf", "max-sf-pixelwise", "guided-filter", "laplacian-pyramid", "exposure-fusion", "edmf",
            "samf", "mffgan", "sesf", "gacn", FUSE, SLOW)
