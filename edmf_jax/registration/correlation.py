@@ -1,12 +1,22 @@
-"""Normalized cross-correlation of tiles: the shift at its peak, and how sharp the peak is."""
+"""Normalized cross-correlation of tiles: the shift at its peak, and how sharp the peak is.
+
+Where tiles hold only broad structures, two things other than the content move the peak.  The window, which is the same
+for both tiles, pulls it toward 0, by its share in the peak's curvature.  And if contrast falls off across one tile and
+not across the other, as it does where a slanted surface gets out of focus, then the product of both leans to one side.
+A factor exp(g·x) on a tile moves a peak of curvature K by K⁻¹g/2: nothing to a sharp structure, but half a pixel along
+the grain of wood.  Both are known, and taken off.
+"""
 
 import functools
+from typing import NamedTuple
 
 import numpy as np
 
 NOISE_FLOOR = 0.004
 """Standard deviation of a band-passed tile, log units, below which it counts as flat."""
-
+_MOST_GROWTH = 3.0  # of a shift that the window has made smaller
+_MOST_LEAN_PX = 2.0  # that is taken off for contrast that falls off
+_LOWEST_PEAK = 0.1
 
 def hann_profile(size: int) -> np.ndarray:
     """The Hann window `[size]`, float32, scaled to a sum of 1."""
@@ -46,9 +56,34 @@ def correlate(a: np.ndarray, b: np.ndarray, max_shift: int, spacing: int = 1
     rows, columns = np.divmod(inner.argmax(1), 2 * max_shift + 1)
     tiles = np.arange(len(a))
     at_peak = lambda dy, dx: surface[tiles, rows + 1 + dy, columns + 1 + dx]
-    offset, information, peaks = _fit_parabola(at_peak)
-    shifts = np.stack([columns - max_shift, rows - max_shift], -1) + offset
-    return shifts, information, peaks
+    peak = _fit_parabola(at_peak)
+    shifts = np.stack([columns - max_shift, rows - max_shift], -1) + peak.offset
+    lever = ((np.arange(size) - (size - 1) / 2) * spacing).astype(np.float32)
+    leans = (_energy_centers(centered[1], energies[1], lever) - _energy_centers(centered[0], energies[0], lever)) / (
+        2 * float(hann_profile(size) @ lever**2))  # a factor exp(g·x) moves the center of x² by 2g times its variance
+    # The product of the roots of two Hann windows falls off like this when they are moved.
+    return _without_window(shifts, leans, peak, (np.pi / ((size + 1) * spacing)) ** 2), peak.information, peak.height
+
+
+def _energy_centers(tiles: np.ndarray, energies: np.ndarray, lever: np.ndarray) -> np.ndarray:
+    """Where the energy of each of `[T, S, S]` lies, (x, y) `[T, 2]`; `lever` `[S]` are the positions."""
+    squares = tiles * tiles
+    return np.stack([squares.sum(1) @ lever, squares.sum(2) @ lever], -1) / energies[:, None]
+
+
+def _without_window(shifts: np.ndarray, leans: np.ndarray, peak: "_Peak", window: float) -> np.ndarray:
+    """The shifts of the content alone, `[T, 2]`, px.
+
+    Args:
+      shifts: of the peaks.
+      leans: by how much faster contrast grows across the second tile than across the first, `[T, 2]`, 1/px.
+      window: the curvature of the correlation of two windows, 1/px².
+    """
+    along = lambda vectors: np.einsum("tji,tj->ti", peak.axes, vectors)
+    whole = np.maximum(peak.curvatures / np.maximum(peak.height, _LOWEST_PEAK)[:, None], window)
+    own = np.maximum(whole - window, whole / _MOST_GROWTH)
+    lean = np.clip(along(leans) / (2 * own), -_MOST_LEAN_PX, _MOST_LEAN_PX)
+    return np.einsum("tij,tj->ti", peak.axes, along(shifts) * whole / own - lean)
 
 
 def _circular_correlation(a: np.ndarray, b: np.ndarray, most: int, spacing: int) -> np.ndarray:
@@ -82,8 +117,26 @@ def _transform(size: int, lowest: int, highest: int) -> np.ndarray:
     return np.exp(-2j * np.pi / size * np.outer(np.arange(size), np.arange(lowest, highest + 1))).astype(np.complex64)
 
 
-def _fit_parabola(sample) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Offset of the peak from the middle sample, −1…1 px, its information matrix, and its height.
+class _Peak(NamedTuple):
+    """A parabola through a peak: its top's distance from the middle sample `[T, 2]`, px, and height `[T]`, 0…1.
+
+    `curvatures` `[T, 2]`, 1/px², are those along its `axes` `[T, 2, 2]`, in columns.
+    """
+
+    offset: np.ndarray
+    height: np.ndarray
+    curvatures: np.ndarray
+    axes: np.ndarray
+
+    @property
+    def information(self) -> np.ndarray:
+        """−N/2·log(1 − ρ²), the log-likelihood of a correlation of N samples, has this curvature, up to N."""
+        precision = self.curvatures * (self.height / (1.05 - self.height**2))[:, None]
+        return np.einsum("tij,tj,tkj->tik", self.axes, precision, self.axes)
+
+
+def _fit_parabola(sample) -> _Peak:
+    """The parabola through nine samples; its top is at most 1 px from the middle in each direction.
 
     `sample(dy, dx)` is the correlation `[T]` at that distance, −1…1 px, from the highest sample.
     """
@@ -96,7 +149,4 @@ def _fit_parabola(sample) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     values = np.maximum(values, 1e-4)  # flat in a direction, or a saddle at the border of the search range
     along = np.einsum("tji,tj->ti", vectors, np.stack([x, y], -1)) / values
     offset = np.einsum("tij,tj->ti", vectors, np.clip(along, -1, 1))
-    peaks = np.clip(middle, 0, 1)
-    # −N/2·log(1 − ρ²), the log-likelihood of a correlation of N samples, has this curvature at its peak, up to N.
-    precision = values * (peaks / (1.05 - peaks**2))[:, None]
-    return offset, np.einsum("tij,tj,tkj->tik", vectors, precision, vectors), peaks
+    return _Peak(offset, np.clip(middle, 0, 1), values, vectors)

@@ -1,5 +1,7 @@
 """The first map between two shots, to start the refinement from: from matches of keypoints, or from a shift alone."""
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import cv2
@@ -65,7 +67,7 @@ def map_from_keypoints(kinds: Kinds, reference: View, moving: View, model: str, 
                                                magsac=method == "sift+magsac"), False)
     side = max(small[0].shape)
     for name, enough in kinds:
-        first, second = getattr(reference, name), getattr(moving, name)
+        first, second = _of_both(lambda view: getattr(view, name), reference, moving)  # noqa: B023
         pairs = features.match(first, second)
         consistent = features.filter_consistent(first, second, pairs, side)
         if len(consistent) >= enough:
@@ -73,7 +75,7 @@ def map_from_keypoints(kinds: Kinds, reference: View, moving: View, model: str, 
     for blur_px in _CONTRAST_BLURS_PX:
         if len(consistent) >= _ENOUGH_MATCHES:
             break
-        more = reference.contrast_keypoints(blur_px), moving.contrast_keypoints(blur_px)
+        more = _of_both(lambda view: view.contrast_keypoints(blur_px), reference, moving)  # noqa: B023
         pairs = np.concatenate([pairs, features.match(*more) + np.array([len(first.points), len(second.points)])])
         first, second = features.concatenate(first, more[0]), features.concatenate(second, more[1])
         consistent = features.filter_consistent(first, second, pairs, side)
@@ -81,6 +83,13 @@ def map_from_keypoints(kinds: Kinds, reference: View, moving: View, model: str, 
         return FirstMap(None, NO_POINTS, len(pairs), name == "keypoints")
     matrix, inliers = _map_from_matches(first, second, consistent, small[0].shape, model, config)
     return FirstMap(matrix, inliers, len(pairs), name == "keypoints")
+
+
+def _of_both(find: Callable[[View], Keypoints], reference: View, moving: View) -> tuple[Keypoints, Keypoints]:
+    """Finds keypoints of both shots at once: they take most of the time of a pair that has few."""
+    with ThreadPoolExecutor(1) as pool:
+        second = pool.submit(find, moving)
+        return find(reference), second.result()
 
 
 def _map_from_matches(first: Keypoints, second: Keypoints, pairs: np.ndarray, shape: tuple[int, int],

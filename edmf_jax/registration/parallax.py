@@ -29,7 +29,8 @@ from edmf_jax.registration.parallax_fit import DepthFit, Pair
 _MOST_SHOTS = 100  # beyond, the normal matrices would take longer than the pairs
 _MOST_TILES = 12_000  # of all pairs
 _START_ROUNDS, _ROUNDS, _CONVERGED = 3, 20, 0.998
-_PROMISING, _BETTER = 0.95, 0.9  # factors on the error that maps alone leave, after the first round and at the end
+_PROMISING, _BETTER = 0.98, 0.95  # factors on the error that maps alone leave, after the first round and at the end
+_CLEARLY_BETTER = 0.9  # one that explains less may well be wrong by as much as it moves things
 _AS_GOOD = 1.01  # of the error that is left, with two numbers less for each shot
 _LEAST_PERMILLE = 0.15  # of the diagonal: tiles that are off by less need no depth
 _CALM_PERMILLE = 0.3  # tiles that are off by more are too few or too blurred to know better than the pairs
@@ -47,7 +48,8 @@ class Place:
       matrix: 3×3, px of the reference → its px, for the depth that is in focus in it.
       flow: on top of it, for other depths; None if the camera did not move.
       unknown_px: what the depths leave open, standard deviation: `_FIELD_ERRORS` of the tiles' error; and how far apart
-        things lie by their depths, if almost none is in focus in this shot, so that any of them may be meant.
+        things lie by their depths, if almost none is in focus in this shot, so that any of them may be meant; and how
+        far the depth moves what is in focus in it, if it explains the tiles only a little better than maps do.
     """
 
     matrix: np.ndarray
@@ -56,8 +58,8 @@ class Place:
 
 
 def explain(pairs: Mapping[Pair, TileMatches], start: Mapping[int, Step], reference: int, shape: tuple[int, int]
-            ) -> dict[int, Place] | None:
-    """Places of all shots but the reference; None if neither turning nor moving explains the tiles as well as `start`.
+            ) -> dict[int, Place]:
+    """Places of all shots but the reference; those of `start` if neither turning nor moving explains the tiles as well.
 
     Args:
       pairs: what was found of each first shot in the second.
@@ -65,9 +67,10 @@ def explain(pairs: Mapping[Pair, TileMatches], start: Mapping[int, Step], refere
       reference: its number, which is not in `start`.
       shape: height and width of the reference, px.
     """
+    given = {shot: Place(step.matrix, step.flow, 0.0) for shot, step in start.items()}
     count = sum(len(found.points) for found in pairs.values())
     if not 2 <= len(start) < _MOST_SHOTS or not count:
-        return None
+        return given
     step = -(-count // _MOST_TILES)
     fit = DepthFit({pair: found.every(step) for pair, found in pairs.items()}, start, reference, shape)
     for _ in range(_START_ROUNDS):
@@ -75,12 +78,17 @@ def explain(pairs: Mapping[Pair, TileMatches], start: Mapping[int, Step], refere
     fit.remember_scatter()
     plain, known, turned = fit.error(), fit.error_of(start), _turned(fit)
     diagonal = float(np.hypot(*shape))
-    if plain > _LEAST_PERMILLE / 1000 * diagonal and _converges(fit, plain):
-        places = _places(fit)
-        largest = max(place.flow.largest_px for place in places.values())
-        if fit.fair_error() < _BETTER * plain and fit.error() < known and largest < _LARGEST * diagonal:
-            return places
-    return turned if plain < min(_AS_GOOD * known, _CALM_PERMILLE / 1000 * diagonal) else None
+    flat = turned if plain < min(_AS_GOOD * known, _CALM_PERMILLE / 1000 * diagonal) else given
+    if not (plain > _LEAST_PERMILLE / 1000 * diagonal and _converges(fit, plain)):
+        return flat
+    places = _places(fit)
+    largest = max(place.flow.largest_px for place in places.values())
+    if fit.error() >= known or largest >= _LARGEST * diagonal:
+        return flat
+    fair = fit.fair_error() / plain
+    if fair >= _BETTER:
+        return flat
+    return places if fair < _CLEARLY_BETTER else _doubted(fit, places, flat)
 
 
 def _turned(fit: DepthFit) -> dict[int, Place]:
@@ -119,21 +127,47 @@ def _places(fit: DepthFit) -> dict[int, Place]:
     return places
 
 
+def _doubted(fit: DepthFit, places: Mapping[int, Place], others: Mapping[int, Place]) -> dict[int, Place]:
+    """`places`, more uncertain by how far away `others` put what is in focus in each shot.
+
+    A small near object that is alone sharp in a shot hardly counts among all tiles, but is all that is used of it.
+    """
+    at, leads = _leads(fit)
+    doubted = {}
+    for shot, place in places.items():
+        apart = np.square(np.subtract(*(Step(one.matrix, one.flow).follow(at, True) for one in (place, others[shot]))))
+        in_focus = np.isfinite(leads[shot]) & (leads[shot] >= -_SHARPER)
+        apart = apart.sum(1)[in_focus if in_focus.any() else slice(None)]
+        doubt_px = float(np.sqrt(apart.mean()))
+        doubted[shot] = dataclasses.replace(place, unknown_px=float(np.hypot(place.unknown_px, doubt_px)))
+    return doubted
+
+
 def _depths_in_focus(fit: DepthFit) -> dict[int, tuple[float, float]]:
     """For each shot the median depth of the places where it is as sharp as its neighbors; 1 if they are too few."""
+    at, leads = _leads(fit)
+    depth = fit.field.design(at) @ fit.depth
+    return {shot: _middle(depth, lead) for shot, lead in leads.items()}
+
+
+def _leads(fit: DepthFit) -> tuple[np.ndarray, dict[int, np.ndarray]]:
+    """Places (x, y) `[N, 2]`, px of the reference; and by how much each shot is sharper there than the sharpest other.
+
+    In px² of blur, `[N]`; infinite where no tile of its pairs lies.
+    """
     height, width = fit.field.shape
     rows, columns = (side - 3 for side in fit.field.coefficients.shape[:2])
     labels = block_numbers(fit.positions(), (height, width), (rows, columns))
     x, y = np.meshgrid((np.arange(columns) + 0.5) / columns * width - 0.5,
                        (np.arange(rows) + 0.5) / rows * height - 0.5)
-    depth = fit.field.design(np.stack([x.ravel(), y.ravel()], -1)) @ fit.depth
-    lead = {shot: np.full(len(depth), np.inf) for shot in fit.numbers}
+    leads = {shot: np.full(rows * columns, np.inf) for shot in fit.numbers}
     for ((first, second), found), part in zip(fit.pairs.items(), fit.rows):
-        counts = np.bincount(labels[part], minlength=len(depth))
-        sums = np.bincount(labels[part], np.sign(found.blurs) * found.blurs**2, len(depth))
+        counts = np.bincount(labels[part], minlength=rows * columns)
+        sums = np.bincount(labels[part], np.sign(found.blurs) * found.blurs**2, rows * columns)
         for shot, sign in ((first, 1), (second, -1)):
-            lead[shot] = np.where(counts, np.minimum(lead[shot], sign * sums / np.maximum(counts, 1)), lead[shot])
-    return {shot: _middle(depth, one) for shot, one in lead.items()}
+            lead = np.minimum(leads[shot], sign * sums / np.maximum(counts, 1))
+            leads[shot] = np.where(counts, lead, leads[shot])
+    return np.stack([x.ravel(), y.ravel()], -1), leads
 
 
 def _middle(depth: np.ndarray, lead: np.ndarray) -> tuple[float, float]:

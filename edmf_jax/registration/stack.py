@@ -19,7 +19,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from edmf_jax.registration import adjustment, flow, neighbors, parallax, transforms
+from edmf_jax.registration import adjustment, flow, neighbors, transforms
 from edmf_jax.registration.adjustment import Link
 from edmf_jax.registration.matches import TileMatches
 from edmf_jax.registration.pipeline import check_options, refine_views, register_views
@@ -142,7 +142,11 @@ class _Work:
         """Registers pairs, several at once."""
         register = lambda pair: register_views(*(self._views[number] for number in pair), model=self._model,
                                                method=self._method, config=self._config)
-        for pair, result in zip(pairs, self._for_each(pairs, register, is_last=not self._keeps_planes)):
+        results = self._for_each(pairs, register, is_last=not self._keeps_planes)
+        if len(self._views) == 2 and usable_cores() > 1 and self._method == "pso-sift" and self._config.refine:
+            for view in self._views:  # while another thread matches the keypoints of the only pair
+                self.pool.submit(view.prepare)
+        for pair, result in zip(pairs, results):
             self.found[pair] = result
             self._advance(1.0)
 
@@ -209,9 +213,9 @@ class _Work:
             return maps, deviations, flows
         found |= {(link.first, link.second): matches for link, matches in closing if matches is not None}
         start = {number: flow.Step(maps[number], flows[number]) for number in flows}
+        from edmf_jax.registration import parallax  # which pairs do without
+
         places = parallax.explain(found, start, root, self._views[root].shape)
-        if places is None:
-            return maps, deviations, flows
         return ({number: place.matrix for number, place in places.items()} | {root: np.eye(3)},
                 {number: float(np.hypot(deviations[number], place.unknown_px)) for number, place in places.items()},
                 {number: place.flow for number, place in places.items()})

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 
 import cv2
-from threadpoolctl import ThreadpoolController
 
 
 @contextlib.contextmanager
@@ -24,12 +23,16 @@ def one_thread_each() -> Iterator[None]:
 
 def one_blas_thread() -> contextlib.AbstractContextManager:
     """A context in which BLAS works on one thread: the matrices of a registration are too small for more."""
+    if all(os.environ.get(variable) == "1" for variable in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")):
+        return contextlib.nullcontext()  # it has no more, as `runtime.process.one_blas_thread` says
     return _controller(len(sys.modules)).limit(limits=1, user_api="blas")
 
 
 @functools.lru_cache(maxsize=1)
-def _controller(modules: int) -> ThreadpoolController:
+def _controller(modules: int):
     """Finds the libraries, which takes 2 ms; again when there are more `modules`, which may have loaded others."""
+    from threadpoolctl import ThreadpoolController
+
     return ThreadpoolController()
 
 

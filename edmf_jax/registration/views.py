@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from edmf_jax.registration import features, in_place, planes
-from edmf_jax.registration.blurs import BlurCache
+from edmf_jax.registration.blurs import COARSE_BLURS, BlurCache
 from edmf_jax.registration.features import Keypoints
 from edmf_jax.registration.lazy import Lazy
 from edmf_jax.registration.verdict import RegistrationConfig
@@ -117,6 +117,12 @@ class View:
             self._levels = made = tuple(Level(BlurCache(np.float32(plane) / np.float32(_WHITE), mask), scale)
                                         for plane, mask, scale in self._copies)
         return made
+
+    def prepare(self) -> None:
+        """Makes the planes that a refinement begins with, ahead of their use."""
+        cache = self.levels[0].cache
+        for sigma_px in (0.0, *(blur for blur in COARSE_BLURS if blur > 0)):
+            cache.band(sigma_px)
 
     @property
     def copied_pixels(self) -> int:

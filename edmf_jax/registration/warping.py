@@ -38,7 +38,7 @@ def warp(image: np.ndarray, matrix: np.ndarray, shape: tuple[int, ...], *, flow:
     if matrix.shape != (3, 3) or not transforms.is_invertible(matrix):
         raise ValueError(f"a map is an invertible 3×3 matrix of finite numbers, got {matrix.tolist()}")
     height, width = shape[:2]
-    source = image if image.dtype in (np.uint8, np.uint16) else image.astype(np.float32)
+    source = image if image.dtype in (np.uint8, np.uint16) else image.astype(np.float32, copy=False)
     result, positions = _resample(source, matrix, (height, width), flow, (top, left), cv2.INTER_LANCZOS4)
     if positions is None:
         valid = valid_mask(_from_part(matrix, (top, left)), (height, width), image.shape)
@@ -50,7 +50,7 @@ def warp(image: np.ndarray, matrix: np.ndarray, shape: tuple[int, ...], *, flow:
         np.clip(result, least, largest, out=result)
     if not valid.all():
         result[~valid] = 0
-    return result.astype(image.dtype), valid
+    return result.astype(image.dtype, copy=False), valid
 
 
 def warp_mask(mask: np.ndarray, matrix: np.ndarray, shape: tuple[int, int], *, flow: Flow | None = None, top: int = 0

@@ -15,7 +15,8 @@ import numpy as np
 
 from tfds_edmf.edmf_synthetic.lens import Layer, Lens, blur, disc_kernel
 
-_FALLBACK = 1e-3  # weight of the continued slices where the slices themselves show nothing
+_FALLBACK = 1e-5  # weight of the continued slices where the slices themselves show nothing
+_CONTINUED_PX = 128  # by which slices go on under the next one, more than any blur reaches
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,12 +35,23 @@ def find_slices(layers: Sequence[Layer]) -> list[Layer | Slice]:
     below = dict(itertools.pairwise(sorted(layer.top for layer, found in zip(layers, is_slice) if found)))
 
     def cut(layer: Layer) -> Slice:
-        own = layer.alpha.copy()
-        if layer.top in below:
-            own[below[layer.top] - layer.top :] = 0
-        return Slice(layer, dataclasses.replace(layer, alpha=own))
+        whole = _continued(layer)
+        own = whole.alpha.copy()
+        own[below[layer.top] - layer.top if layer.top in below else len(layer.alpha) :] = 0
+        return Slice(whole, dataclasses.replace(whole, alpha=own))
 
     return [cut(layer) if found else layer for layer, found in zip(layers, is_slice)]
+
+
+def _continued(layer: Layer) -> Layer:
+    """A slice that goes on below as far as any blur reaches.
+
+    `edmf_synthetic` lets slices overlap by what its own lens blurs.  Where more is blurred, the ends of the slices
+    would show as thin dark lines across the ground, which are sharp however far it is out of focus.
+    """
+    color, alpha = (cv2.copyMakeBorder(plane, 0, _CONTINUED_PX, 0, 0, cv2.BORDER_REPLICATE)
+                    for plane in (layer.color, layer.alpha))
+    return dataclasses.replace(layer, color=color, alpha=alpha)
 
 
 def render_surfaces(parts: Sequence[Layer | Slice], shape: tuple[int, int], lens: Lens, focus_mm: float) -> np.ndarray:

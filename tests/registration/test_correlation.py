@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from edmf_jax.registration import correlation, planes
 from tests.helpers.scenes import scene
@@ -42,3 +43,15 @@ def test_every_second_pixel_of_a_band_gives_the_shifts_of_all():
     np.testing.assert_allclose(halves[2], all_pixels[2], atol=0.03)
     np.testing.assert_allclose(np.trace(halves[1], axis1=1, axis2=2), np.trace(all_pixels[1], axis1=1, axis2=2),
                                rtol=0.25)
+
+
+@pytest.mark.parametrize("growth", [0.0, 0.01, -0.01])
+def test_broad_structure_is_found_where_it_is(rng, growth):
+    """Neither the window nor contrast that falls off across one tile moves grain, whose structure is long."""
+    wide = gaussian_filter(rng.standard_normal((2, 300, 300)), (0, 10, 2)).sum(0)
+    fading = np.exp(growth * np.arange(64))[:, None]
+    origins = [(x, y) for x in range(20, 210, 32) for y in range(20, 210, 32)]
+    first, second = (np.float32(tiles_of(wide / wide.std(), [(x, y + dy) for x, y in origins], 64, 1))
+                     for dy in (0, -2))
+    shifts = correlation.correlate(first, np.float32(second * fading), 6)[0]
+    np.testing.assert_allclose(np.median(shifts, 0), [0, 2], atol=0.35)  # 1.1 and 0.9 off otherwise

@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 
-from edmf_jax.registration import tilting, transforms
+from edmf_jax.registration import parallax, tilting, transforms
 from edmf_jax.registration.flow import Step
 from edmf_jax.registration.matches import TileMatches
 from edmf_jax.registration.parallax import explain
@@ -105,8 +105,15 @@ def test_noise_alone_is_no_depth(rng, pairs):
         assert transforms.corner_errors(place.matrix, truth, SHAPE).max() < 0.1
 
 
+def assert_kept(places, start):
+    """The maps of `start` are used, and nothing speaks against them."""
+    assert list(places) == list(start)
+    for shot, step in start.items():
+        assert (places[shot].matrix == step.matrix).all() and places[shot].flow is None and places[shot].unknown_px == 0
+
+
 def test_tiles_that_scatter_much_know_no_better(rng):
-    assert explain(tiles(rng, 0 * MOVES, MANY, 1.0), plain_start(), 0, SHAPE) is None
+    assert_kept(explain(tiles(rng, 0 * MOVES, MANY, 1.0), plain_start(), 0, SHAPE), plain_start())
 
 
 def test_a_start_that_explains_more_is_kept(rng):
@@ -115,7 +122,7 @@ def test_a_start_that_explains_more_is_kept(rng):
     found = {pair: dataclasses.replace(one, targets=transforms.project(stretch, one.targets)) for pair, one in
              tiles(rng, 0 * MOVES, [(0, 1), (0, 2)]).items()}
     exact = {shot: Step(transforms.normalize(stretch @ tilting.to_matrix(MAPS[shot]) @ UNIT), None) for shot in (1, 2)}
-    assert explain(found, exact, 0, SHAPE) is None
+    assert_kept(explain(found, exact, 0, SHAPE), exact)
 
 
 def test_what_depth_does_not_explain_makes_shots_uncertain(rng):
@@ -124,8 +131,16 @@ def test_what_depth_does_not_explain_makes_shots_uncertain(rng):
     assert all(place.unknown_px > 1 for place in places.values())
 
 
+def test_a_depth_that_explains_little_is_as_uncertain_as_it_moves_things(places, monkeypatch):
+    monkeypatch.setattr(parallax, "_CLEARLY_BETTER", 0.0)  # so no depth explains enough
+    found = tiles(np.random.default_rng(0), MOVES, list(itertools.combinations(range(4), 2)))
+    for shot, doubted in explain(found, plain_start(), 0, SHAPE).items():
+        np.testing.assert_array_equal(doubted.matrix, places[shot].matrix)
+        assert doubted.unknown_px > places[shot].unknown_px + 0.3
+
+
 def test_two_shots_have_no_depth_in_common(rng):
-    assert explain(tiles(rng, MOVES, [(0, 1)]), plain_start(1), 0, SHAPE) is None
+    assert_kept(explain(tiles(rng, MOVES, [(0, 1)]), plain_start(1), 0, SHAPE), plain_start(1))
 
 
 # Maps that turn, zoom and tilt

@@ -54,3 +54,9 @@ def test_an_object_between_two_pieces_of_ground_leaves_no_seam(is_blurred):
     lens = LENS if is_blurred else Lens(f_number=1e9)
     light = render_surfaces(parts, SHAPE, lens, 500.0)[8:-8, 8:-8]
     np.testing.assert_allclose(light, 0.5, atol=2e-3)
+
+
+def test_slices_show_no_ends_where_more_is_blurred_than_they_overlap():
+    layers = slices(np.full((*SHAPE, 3), 0.5, np.float32), 0, np.linspace(1e3, 500, SHAPE[0]), ROWS, 4)
+    light = render_surfaces(find_slices(layers), SHAPE, Lens(f_number=LENS.f_number / 3), 400.0)
+    np.testing.assert_allclose(light[16:-16, 12], 0.5, atol=2e-3)
