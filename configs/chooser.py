@@ -32,7 +32,7 @@ def get_config() -> ConfigDict:
     config.data.pictures = ""  # a folder of sharp pictures, PNG, JPEG or TIFF; must be given
     config.data.patch_px = 128  # a multiple of 16
     config.data.shots_per_step = 12  # a step has shots_per_step // N samples of N shots
-    # How often a step has 2, 3, … 8 shots; whatever the sum.
+    # How often a step has 2, 3, … 8 shots; whatever the sum.  What ships: these, then (0.4, 0.25, 0, 0.2, 0, 0, 0.15).
     config.data.shot_shares = (0.75, 0.25, 0.0, 0.0, 0.0, 0.0, 0.0)
     config.data.uses = 3  # of each scene, with another camera, turned: optics take most of the simulation's time
 

@@ -1,6 +1,6 @@
 """How calm, how sharp and how true to the shots fused pictures of real stacks are: ours, enfuse and OpenFocus.
 
-    python -m studies.calm ../shared/cases/damselfly-mottle … [--programs edmf edmf-chooser enfuse openfocus:METHOD]
+    python -m studies.calm ../shared/cases/damselfly-mottle … [--programs edmf edmf-hand-made enfuse openfocus:METHOD]
         [--pictures OUT]
 
 Every folder is a stack, without truth.  It is registered and leveled by us, and cut to what all shots cover; the other
@@ -86,7 +86,7 @@ def qualities(picture: np.ndarray, shots: Sequence[np.ndarray]) -> tuple[float, 
 
 
 def leveled_stack(folder: Path) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Our picture of a stack, and the registered and leveled shots; uint8, cut to what all shots cover."""
+    """Our hand-made picture of a stack, and the registered and leveled shots; uint8, cut to what all shots cover."""
     given = ShotFiles.find([folder], None, lambda line: None)
     shots, whole = [], []
 
@@ -102,7 +102,7 @@ def leveled_stack(folder: Path) -> tuple[np.ndarray, list[np.ndarray]]:
 
 
 def chosen_picture(folder: Path) -> np.ndarray:
-    """Our picture of a stack, chosen by the shipped network; otherwise as of `leveled_stack`."""
+    """Our picture of a stack as `edmf fuse` makes it, chosen by the shipped network."""
     given = ShotFiles.find([folder], None, lambda line: None)
     result = fuse_photos(given.readers, given.names, weights=chooser_engine.load("chooser"),
                          options=PhotoOptions(crop=True))
@@ -130,7 +130,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m studies.calm", description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="+", type=Path, metavar="FOLDER", help="a stack each")
     parser.add_argument("--programs", nargs="+", default=["edmf", "enfuse"], metavar="PROGRAM",
-                        help="edmf, edmf-chooser (with --weights chooser), enfuse or openfocus:METHOD (default: edmf "
+                        help="edmf, edmf-hand-made (with --weights none), enfuse or openfocus:METHOD (default: edmf "
                         "enfuse)")
     parser.add_argument("--pictures", type=Path, metavar="OUT", help="a folder for the pictures")
     given = parser.parse_args(argv)
@@ -139,7 +139,7 @@ def main(argv: list[str] | None = None) -> None:
         ours, shots = leveled_stack(folder)
         levels = [luma(shot.astype(np.float32)) for shot in shots]
         for program in given.programs:
-            picture = (ours if program == "edmf" else chosen_picture(folder) if program == "edmf-chooser"
+            picture = (ours if program == "edmf-hand-made" else chosen_picture(folder) if program == "edmf"
                        else fuser(program)(shots))
             numbers = qualities(luma(picture[..., :3].astype(np.float32)), levels)
             print(f"| {folder.name} | {program} | " + " | ".join(f"{x:.2f}" for x in numbers) + " |", flush=True)

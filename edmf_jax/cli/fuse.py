@@ -30,7 +30,7 @@ def add_command(command: Callable[..., argparse.ArgumentParser]) -> None:
     sub = command("fuse", _fuse, "fuse shots of one scene, focused at different depths, into one picture",
                   epilog="A batch names a file that fails and goes on (exit code 1).  If it is stopped, the same "
                          "command continues with the results that are missing.  Exit code 3: done, but without shots "
-                         "that could not be placed or were given twice.")
+                         "that could not be used or placed; a copy of another shot is not missed.")
     sub.add_argument("shots", nargs="*", metavar="SHOT",
                      help="two or more, or a folder or a file of several pages; see --reference")
     sub.add_argument("-o", "--output", required=True, metavar="OUT",
@@ -48,8 +48,9 @@ def add_command(command: Callable[..., argparse.ArgumentParser]) -> None:
     sub.add_argument("--format", choices=FORMATS, help="format of the results of a batch or slabs (default: as the "
                      "first shot)")
     sub.add_argument("--weights", metavar="NAME-or-DIR",
-                     help="chooser: a network chooses among the shots; none (default): a hand-made measure does; or, "
-                          "for --pixels network, what `edmf export` or `edmf import-mufusion` wrote (default: edmf)")
+                     help="chooser (default), or a file of your training: a network chooses among the shots; none: a "
+                          "hand-made measure does, faster; or, for --pixels network, what `edmf export` or `edmf "
+                          "import-mufusion` wrote (default: edmf)")
     sub.add_argument("--preset", default="photo", choices=("photo", "paper"),
                      help="photo (default): any number of hand-held shots; paper: two registered shots of one size, by "
                           "the published method")
@@ -79,7 +80,7 @@ def add_command(command: Callable[..., argparse.ArgumentParser]) -> None:
                      "shots' weights")
     sub.add_argument("--report", metavar="PAGE.html", help="write a page too, in one file: shots, result and map "
                      "under a before/after slider, matching points, exposures, settings")
-    add_device(sub)
+    add_device(sub, "where networks run, and where shots are blended, if they are large enough for a GPU to pay")
     sub.add_argument("--force", action="store_true", help="overwrite existing files")
 
 
@@ -88,24 +89,31 @@ def _options(args) -> dict:
     return {"align": args.align, "model": args.model, "exposure": args.exposure, "pixels": args.pixels,
             "on_bad_shot": args.on_bad_shot, "reference": args.reference, "use_alignment": args.use_alignment,
             "hot_pixels": args.hot_pixels, "moving": args.moving, "tie": args.tie, "dark": args.dark,
+            "device": args.device,
             "force": args.force}
 
 
 def _fuse(args) -> int:
-    from edmf_jax.runtime.process import enable_compilation_cache, use_cpu_only
+    from edmf_jax.runtime import process
 
+    process.one_blas_thread()
     if args.brackets:
         print("edmf fuse: --brackets is now called --stacks", file=sys.stderr)
         args.stacks = args.brackets
     batch = bool(args.pairs or args.stacks)
     _check_together(args, batch)
+    process.end_of_imports()
     run = _fuse_batch if batch else _fuse_slabs if args.slab else _fuse_one
-    if args.weights is not None or _needs_weights(args):
-        enable_compilation_cache()
+    on_cpu = args.device == "cpu" or (args.device == "auto" and not process.may_have_gpu())
+    if args.weights not in (None, "none", "chooser") or _needs_weights(args) or not on_cpu:  # JAX may compile something
+        process.enable_compilation_cache()
     if _needs_weights(args):
         with network_on(args.device, say("fuse")):
             return run(args)
-    use_cpu_only()
+    if args.device == "gpu":
+        process.use_device("gpu")  # says at once if there is none
+    elif on_cpu:
+        process.use_cpu_only()
     return run(args)
 
 
@@ -122,9 +130,6 @@ def _check_together(args, batch: bool) -> None:
     from edmf_jax.fusion.settings import check_weights
 
     check_weights(args.weights, args.preset, args.pixels)
-    if args.device == "gpu" and not _needs_weights(args):
-        raise UserError("--device gpu: only the network that fuses luma runs on a GPU; add --preset paper or --pixels "
-                        "network, or leave out --device")
     if bool(args.shots) == batch:
         what = "neither is given" if not batch else f"{args.shots[0]} is a shot beside a batch"
         raise UserError(f"give SHOTs, or one of --pairs and --stacks: {what}")

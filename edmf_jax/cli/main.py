@@ -3,7 +3,7 @@
     0         done
     1         part of a batch failed, or the reader of the output closed the pipe
     2         a mistake that the user can correct; one line on standard error names it
-    3         done, but without shots that could not be placed or were given twice
+    3         done, but without shots that could not be used or placed
     130, 143  stopped by SIGINT or SIGTERM
 
 Each command imports what it needs when it runs, so `edmf --help` imports no jax; and the parser of one command is made
@@ -11,7 +11,9 @@ without those of the others.
 """
 
 import argparse
+import atexit
 import errno
+import gc
 import importlib
 import os
 import sys
@@ -84,6 +86,8 @@ def _run(args: argparse.Namespace, fields: Sequence[str]) -> int:
     from edmf_jax.errors import UserError
     from edmf_jax.runtime.interrupt import Interrupted
 
+    if args.command != "fuse":  # which does so when it has imported what it needs
+        gc.enable()
     if args.command != "data":
         from edmf_jax.runtime.process import tune_allocator
 
@@ -111,11 +115,18 @@ def _run(args: argparse.Namespace, fields: Sequence[str]) -> int:
 
 def entry() -> None:
     """The console command: exits with the code of `main`."""
+    gc.disable()  # no import makes garbage, and looking for some among what they make takes 30 ms; see `_run`
     code = main()
-    if code:
+    if code or "jax" not in sys.modules:
         # os._exit keeps our error line the last one: on a normal exit, orbax's threads print tracebacks after it.
-        sys.stdout.flush()
-        sys.stderr.flush()
+        # Without JAX only what is registered is left to do, and taking all modules apart takes 40 ms.
+        if not code:
+            atexit._run_exitfuncs()
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        except BrokenPipeError:
+            code = 1
         os._exit(code)
 
 

@@ -12,7 +12,7 @@ ALIGN = ("pso-sift", "sift+ransac", "sift+magsac", "ecc", "best-effort", "none")
 MODELS = ("auto", "homography", "affine", "similarity")
 ON_BAD_SHOT = ("skip", "stop")
 LEFT_OUT = 3
-"""Exit code: done, but without shots that could not be placed or were given twice."""
+"""Exit code: done, but without shots that could not be used or placed; one that was given twice is not missed."""
 FORMATS = ("png", "tif", "jpg", "webp")
 # Equal to the names in `evaluation.scoring.GROUPS` and `metrics.FURTHER`.
 FURTHER = ("Q_MI", "Q_Y", "Q_CB", "Q_P", "FMI", "MEF-SSIM", "CC", "SCD", "SD")
@@ -55,10 +55,11 @@ def add_alignment(sub: argparse.ArgumentParser) -> None:
                      "registering them: for other exports of the same shots, or for the same rig")
 
 
-def add_device(sub: argparse.ArgumentParser) -> None:
-    """--device."""
-    sub.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto", help="where networks run (default: on "
-                     "a GPU if JAX finds one); on a CPU in ONNX Runtime, if it is installed, otherwise in JAX")
+def add_device(sub: argparse.ArgumentParser, what: str = "where networks run") -> None:
+    """--device; `what` begins its help."""
+    sub.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto", help=f"{what} (default: on a "
+                     "GPU if JAX finds one); on a CPU networks run in ONNX Runtime, if it is installed, otherwise in "
+                     "JAX")
 
 
 @contextlib.contextmanager

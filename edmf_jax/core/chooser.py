@@ -30,23 +30,32 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from edmf_jax.core.chooser_layout import (  # noqa: F401  (SIZES and others are known by this module's name, too)
+    BLURS,
+    ENERGIES,
+    ENERGY_FLOOR,
+    FEATURES,
+    MOST_BEHIND,
+    MOST_CHANGE,
+    OUTPUTS,
+    POWER,
+    SIZES,
+    STRENGTH,
+    certainty,
+    count_params,
+    decoder_blocks,
+    encoder_reach_px,
+    factor,
+    kernel_shapes,
+    most_change,
+    reach_px,
+    scales,
+)
 from edmf_jax.core.color import rgb_to_ycbcr
 from edmf_jax.core.filters import correlate1d, gaussian_kernel
-from edmf_jax.core.hand_made import FLOOR, POWER, gray
+from edmf_jax.core.hand_made import gray
 
-SIZES = {"small": (8, 10, 16, 24), "medium": (14, 20, 30, 36), "large": (20, 30, 48, 64)}
-"""Size → channels at 1/2, 1/4, 1/8, 1/16 of the resolution; about 50, 150 and 400 thousand parameters."""
-FEATURES = 9  # of each pixel, see `features`
-ENERGIES = 3  # at every scale, of a shot: mean absolute detail of luma near and wide, and of chroma
-_COMPARED = 2 * ENERGIES  # of each block: log ratios to the shots' mean and to their maximum
-_BEHIND = 4  # at the finest scale: how far each of 2×2 pixels is behind the best hand-made logit
-MOST_BEHIND = 3.0
-FULL_STRENGTH = 0.02  # of detail: the network is heard half; five 8-bit levels
-ENERGY_FLOOR = 0.03  # half an 8-bit level of near detail
-_OUTPUTS = 5  # of each pixel: correction, gain, offset of R, G and B
-BLURS = ((1.0, 3), (3.0, 8), (2.0, 5))  # (σ, half width) px: luma near and wide, and chroma
 _LEAST_VALID = 1e-6
-STRENGTH = 4.0  # of the correction, so that the last layer's weights stay of order 1
 
 Params = dict[str, dict[str, jax.Array]]
 
@@ -97,76 +106,17 @@ class Choice(NamedTuple):
 
 def init_params(key: jax.Array, widths: tuple[int, ...]) -> Params:
     """Random parameters, `{"stem": {"kernel": HWIO, "bias": [O]}, …}`, float32; the last layer is zero."""
-    kernels: dict[str, tuple[tuple[int, ...], float]] = {}  # shape and standard deviation
-
-    def conv(name, size, inputs, outputs, gain=1.0):
-        kernels[name] = (size, size, inputs, outputs), gain * float(np.sqrt(2 / (size * size * inputs)))
-
-    def block(name, width):  # its second convolution is small, so that a deep stack starts near the identity
-        conv(f"{name}_a", 3, width, width)
-        conv(f"{name}_b", 3, width, width, 0.2)
-
-    conv("stem", 3, 4 * FEATURES, widths[0])
-    for i, width in enumerate(widths):
-        if i:
-            conv(f"down{i}", 1, 4 * widths[i - 1], width)
-        block(f"encode{i}", width)
-        conv(f"own{i}", 1, width, width, 0.7)
-        conv(f"pooled{i}", 1, 2 * width, width, 0.7)
-        conv(f"compare{i}", 3 if i == 0 else 1, _COMPARED + (0 if i else _BEHIND), width, 0.7)
-        if i + 1 < len(widths):
-            conv(f"up{i}", 1, widths[i + 1], width, 0.7)
-        for name in decoder_blocks(i, len(widths)):
-            block(name, width)
-    conv("head", 3, widths[0], 4 * _OUTPUTS, 0.0)
-    sizes = [int(np.prod(shape)) for shape, _ in kernels.values()]
+    shapes = kernel_shapes(widths)
+    sizes = [int(np.prod(shape)) for shape in shapes.values()]
     drawn = jnp.split(jax.random.normal(key, (sum(sizes),)), np.cumsum(sizes)[:-1])  # one draw: each is slow to compile
-    return {name: {"kernel": deviation * x.reshape(shape), "bias": jnp.zeros(shape[-1])}
-            for (name, (shape, deviation)), x in zip(kernels.items(), drawn)}
+    return {name: {"kernel": _deviation(name, shape) * x.reshape(shape), "bias": jnp.zeros(shape[-1])}
+            for (name, shape), x in zip(shapes.items(), drawn)}
 
 
-def decoder_blocks(scale: int, count: int) -> tuple[str, ...]:
-    """Names of the decoder's blocks at one of `count` scales.
-
-    One at the finest scale, which costs most, and at the coarsest, which reaches furthest; two at the others.
-    """
-    return tuple(f"decode{scale}{i}" for i in range(1 if scale in (0, count - 1) else 2))
-
-
-def scales(params: Params) -> int:
-    """The number of scales."""
-    return sum(name.startswith("own") for name in params)
-
-
-def factor(params: Params) -> int:
-    """Sides, and the corners of tiles, are multiples of this many px."""
-    return 2 ** scales(params)
-
-
-def reach_px(params: Params) -> int:
-    """A pixel can change the weights and the repair of pixels up to this far away, besides through `hand`.
-
-    The sum of the convolutions' reaches at each scale, of the blurs, and of the rounding to a coarse pixel.
-    """
-    count = scales(params)
-    at = lambda scale: 2 ** (scale + 1)
-    decoder = 2 * at(0)  # comparison and head
-    for scale in range(count):
-        decoder += 2 * at(scale) * len(decoder_blocks(scale, count))
-    return encoder_reach_px(params) + decoder
-
-
-def encoder_reach_px(params: Params) -> int:
-    """A pixel can change the `encode` of pixels up to this far away, besides through `hand`."""
-    at = lambda scale: 2 ** (scale + 1)
-    convolutions = at(0) + sum(2 * at(scale) for scale in range(scales(params)))
-    # From a pixel's own coarse pixel, at most its side less one away.
-    return convolutions + at(scales(params) - 1) - 1 + max(half for _, half in BLURS)
-
-
-def count_params(params: Params) -> int:
-    """The number of parameters."""
-    return sum(x.size for x in jax.tree.leaves(params))
+def _deviation(name: str, shape: tuple[int, ...]) -> float:
+    """Of a new kernel: He et al.'s; a block's second one is small, so that a deep stack starts near the identity."""
+    gain = {"head": 0.0, "own": 0.7, "pooled": 0.7, "compare": 0.7, "up": 0.7}.get(name.rstrip("0123456789"), 1.0)
+    return (0.2 if name.endswith("_b") else gain) * float(np.sqrt(2 / np.prod(shape[:3])))
 
 
 # ---- one shot
@@ -294,22 +244,9 @@ def compare(params: Params, own: Sequence[jax.Array], largest: Sequence[jax.Arra
     return _to_space(_convolve(params, "head", _activate(x))).astype(jnp.float32)
 
 
-def certainty(best: jax.Array, xp=jnp) -> jax.Array:
-    """How far the network is heard, in [0, 1]: not where no shot has detail, and the choice is one of noise.
-
-    As `fusion.stack.choice` has it, which takes the choice there from what is around.
-
-    Args:
-      best: the best hand-made logit of all shots, −∞ where no shot is valid.
-      xp: the array module.
-    """
-    strength = xp.maximum(xp.exp(best / POWER) - FLOOR, 0)
-    return strength**4 / (strength**4 + FULL_STRENGTH**4)
-
-
 def relative_logits(out: jax.Array, behind: jax.Array) -> jax.Array:
     """Logits `[M, H, W]` beyond the best hand-made one where certain, of `compare` and its `behind`."""
-    return behind + STRENGTH * out[..., 0]
+    return behind + jnp.clip(STRENGTH * out[..., 0], -MOST_CHANGE, MOST_CHANGE)
 
 
 def _without_energy(x: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -9,11 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from edmf_jax.core.chooser_layout import FLOOR, POWER
 from edmf_jax.core.color import luma
 from edmf_jax.core.filters import correlate1d, gaussian_kernel, laplacian, reflect_pad
 
-POWER = 10.0  # twice as sharp counts a thousand times
-FLOOR = 1e-3  # a quarter of an 8-bit level: flatter areas count as equally sharp in all shots
 CELL_PX = 8
 _COARSE_WEIGHT, _FAR_WEIGHT, _CHROMA_WEIGHT = 0.07, 0.1, 0.5
 _SIGMA_PX, _BLUR_PX = 0.8, 7

@@ -3,7 +3,7 @@
     {"format": "edmf-alignment", "version": 1, "reference": NUMBER,
      "shots": [{"name": NAME, "width": W, "height": H, "matrix": 3×3, "flow": null or {"coefficients": R×C×2},
                 "neighbor": NUMBER, "method": …, "model": …, "deviation_px": …, …},
-               {"name": NAME, "width": W, "height": H, "left_out": REASON}, …]}
+               {"name": NAME, "width": W, "height": H, "left_out": REASON, "is_copy": true or false}, …]}
 
 Shots are in the order in which the user gave them, and are counted from 1.  `matrix` maps (x, y, 1) of the reference to
 px of the shot, integers at pixel centers.  `flow`, where there is one, adds displacements: a uniform cubic B-spline
@@ -47,7 +47,8 @@ def alignment_json(found: Alignment, sketches: Sequence[Sketch | Refused], shots
         height, width = (one.shape or frame)[:2]
         entry = {"name": name, "width": width, "height": height}
         entries[shots.order[number]] = entry | (
-            {"left_out": without_folders(found.left_out[number], shots.names)} if number in found.left_out
+            {"left_out": without_folders(found.left_out[number], shots.names), "is_copy": number in found.copies}
+            if number in found.left_out
             else _place_record(found.registrations[number], shots.order))
     return to_json({"format": FORMAT, "version": VERSION, "reference": shots.order[found.used[0]] + 1,
                     "shots": entries})
@@ -69,12 +70,14 @@ class _Entry(NamedTuple):
       name: of the file.
       size: height and width, px.
       left_out: why it was not used; "" if it was.
+      is_copy: it was not used because it is the same picture as another shot.
       place: its registration to the file's reference, both in the saved sizes.
     """
 
     name: str
     size: tuple[int, int]
     left_out: str
+    is_copy: bool
     place: Registration | None
 
 
@@ -151,7 +154,8 @@ class SavedAlignment:
         for number in used:
             self._check_aspect(number, shapes[number])
         registrations = {number: self._registration(number, used[0], shapes) for number in used}
-        return Alignment(tuple(used), registrations, left_out)
+        return Alignment(tuple(used), registrations, left_out,
+                         frozenset(number for number in left_out if self._entry(number).is_copy))
 
     def _entry(self, number: int) -> _Entry:
         return self._entries[self._chosen[number]]
@@ -224,14 +228,14 @@ def _parse(entry: Mapping[str, Any], frame: tuple[int, int]) -> _Entry:
     if min(size) < 1:
         raise ValueError(f"the size of {name}")
     if "left_out" in entry:
-        return _Entry(name, size, str(entry["left_out"]) or "left out", None)
+        return _Entry(name, size, str(entry["left_out"]) or "left out", bool(entry.get("is_copy")), None)
     matrix = np.array(entry["matrix"], float)
     if matrix.shape != (3, 3) or not is_invertible(matrix):
         raise ValueError(f"the matrix of {name}")
     evidence = {key: kind(entry[key]) for key, kind in _EVIDENCE.items() if entry.get(key) is not None}
     neighbor = None if entry.get("neighbor") is None else int(entry["neighbor"]) - 1
-    return _Entry(name, size, "", Registration(matrix, **_UNKNOWN | evidence, neighbor=neighbor,
-                                               flow=_parse_flow(entry.get("flow"), frame, name)))
+    return _Entry(name, size, "", False, Registration(matrix, **_UNKNOWN | evidence, neighbor=neighbor,
+                                                      flow=_parse_flow(entry.get("flow"), frame, name)))
 
 
 def _parse_flow(record: Mapping[str, Any] | None, frame: tuple[int, int], name: str) -> Flow | None:

@@ -24,11 +24,11 @@ from edmf_jax.fusion import stack
 from edmf_jax.fusion.alignment_file import alignment_json, known_alignment
 from edmf_jax.fusion.pixels import stretch
 from edmf_jax.fusion.published import fuse_as_published
-from edmf_jax.fusion.record import FusionRecord
 from edmf_jax.fusion.retouching import Retouching
-from edmf_jax.fusion.settings import AnyWeights, make_options, needs_network, resolve_weights
+from edmf_jax.fusion.settings import AnyWeights, make_options, used_weights
 from edmf_jax.fusion.shot_files import ShotFiles, reader, reference_first, reference_number
 from edmf_jax.fusion.stack.alignment import log_left_out
+from edmf_jax.fusion.stack.device_choice import say_where
 from edmf_jax.fusion.stack.shots import Masked, as_masked, find_white, read_masked
 from edmf_jax.io.atomic import replace_file
 from edmf_jax.io.images import check_target, write_image
@@ -45,7 +45,7 @@ def fuse(images: Sequence[np.ndarray | str | os.PathLike | Page],
          weights: AnyWeights = None, preset: str = "photo", *,
          align: str | None = None, model: str | None = None, exposure: str | None = None,
          crop: bool | None = None, pixels: str | None = None, on_bad_shot: str | None = None,
-         hot_pixels: str | None = None, moving: str | None = None, tie: str | None = None,
+         hot_pixels: str | None = None, moving: str | None = None, tie: str | None = None, device: str = "auto",
          reference: int | str | None = None, progress: Callable[[str, float], None] | None = None,
          log: Log | None = None) -> np.ndarray:
     """Fuses photographs of one scene, focused at different depths.
@@ -57,12 +57,14 @@ def fuse(images: Sequence[np.ndarray | str | os.PathLike | Page],
         folders and patterns (see `io.shot_list.expand_shots`), read as by `fuse_files`.
       weights: "chooser", or a file that `edmf train --config configs/chooser.py` wrote: a network chooses among the
         shots (docs/chooser.md).  "none": a hand-made measure does.  `Weights`, or a folder or name for `load_weights`:
-        of the network that fuses luma; pass `Weights` to read them once for many pictures.  None: if that network is
-        used, the weights that ship with the package, else "none".
+        of the network that fuses luma; pass `Weights` to read them once for many pictures.  None: those that ship with
+        the package: "chooser", or those of the network that fuses luma if it is used.
       preset: "photo", or "paper": the published method for two registered pictures.
       align, model, exposure, crop, pixels, on_bad_shot, hot_pixels, moving, tie: preset "photo" only, see
         `stack.PhotoOptions`; None: its default, except that `pixels` is "network" if weights of a network that fuses
         luma are given.
+      device: preset "photo" only: where shots are blended, "cpu", "gpu" or "auto", see `stack.PhotoOptions`.  Networks
+        that fuse luma run on JAX's default device.
       reference: whose frame, brightness and dtype the result has: a number, from 1 on, or the name of a file; None: the
         first.
       progress: preset "photo" only: called with a few words and the share of the work that is done, in [0, 1].
@@ -83,19 +85,21 @@ def fuse(images: Sequence[np.ndarray | str | os.PathLike | Page],
     lines: list[str] = []
     images = expand_shots(images, log or lines.append)
     options = make_options(preset, len(images), weights, align=align, model=model, exposure=exposure, crop=crop,
-                           pixels=pixels, on_bad_shot=on_bad_shot, hot_pixels=hot_pixels, moving=moving, tie=tie)
+                           pixels=pixels, on_bad_shot=on_bad_shot, hot_pixels=hot_pixels, moving=moving, tie=tie,
+                           device=device if preset == "photo" else None)
     order = reference_first(len(images), reference_number(reference, images))
     names = [str(images[number]) if _is_path(images[number]) else f"images[{number}]" for number in order]
     images = [images[number] for number in order]
     inspect_all([image for image in images if _is_path(image)], allow_duplicates=options is None or len(images) > 2)
     shots = [reader(image) if _is_path(image) else np.asarray(image) for image in images]
-    weights = resolve_weights(weights, log or (lambda line: None)) if needs_network(options, weights) else None
+    weights = used_weights(options, weights, log or (lambda line: None))
     if options is None:
         fused, covered = fuse_as_published([as_masked(shot) for shot in shots], names, weights)
     else:
         tell = log or lines.append
         result = stack.fuse_photos(shots, names, weights=weights, options=options, progress=progress, warn=tell,
                                    left_out=log_left_out(tell), order=order)
+        say_where(result, options, log or (lambda line: None))
         fused, covered = result.image, result.covered
     if covered is not None:
         (log or lines.append)(f"{percent_missing(covered)} of the result is transparent in all files; it is 0 there")
@@ -113,7 +117,7 @@ def fuse_files(paths: Sequence[str | os.PathLike | Page], out: str | os.PathLike
                model: str | None = None, exposure: str | None = None, crop: bool | None = None,
                pixels: str | None = None, on_bad_shot: str | None = None, hot_pixels: str | None = None,
                moving: str | None = None, tie: str | None = None, reference: int | str | None = None,
-               dark: str | os.PathLike | None = None, force: bool = False,
+               dark: str | os.PathLike | None = None, device: str = "auto", force: bool = False,
                use_alignment: str | os.PathLike | None = None, save_alignment: str | os.PathLike | None = None,
                left_out: Callable[[str, str], None] | None = None,
                save_map: str | os.PathLike | None = None, save_depth: str | os.PathLike | None = None,
@@ -131,8 +135,8 @@ def fuse_files(paths: Sequence[str | os.PathLike | Page], out: str | os.PathLike
 
     Args:
       paths, out: the sources (see `io.shot_list.expand_shots`), and the file to write.
-      weights, preset, align, model, exposure, crop, pixels, on_bad_shot, hot_pixels, moving, tie, reference, progress:
-        see `fuse`.
+      weights, preset, align, model, exposure, crop, pixels, on_bad_shot, hot_pixels, moving, tie, reference, device,
+        progress: see `fuse`.
       dark: a dark frame, whose hot pixels are replaced in all shots; see `ShotFiles.find`.
       force: overwrite `out`, `save_map`, `save_depth`, `layers`, `save_alignment` and `report`.
       use_alignment: a file written by `save_alignment`; the shots lie as it says, and are not registered.
@@ -154,14 +158,15 @@ def fuse_files(paths: Sequence[str | os.PathLike | Page], out: str | os.PathLike
     began = time.monotonic()
     given = ShotFiles.find(paths, reference, log, dark=dark)
     options = make_options(preset, len(given.paths), weights, align=align, model=model, exposure=exposure, crop=crop,
-                           pixels=pixels, on_bad_shot=on_bad_shot, hot_pixels=hot_pixels, moving=moving, tie=tie)
+                           pixels=pixels, on_bad_shot=on_bad_shot, hot_pixels=hot_pixels, moving=moving, tie=tie,
+                           device=device if preset == "photo" else None)
     if report is not None and make_page is None:
         raise ValueError("fuse_files: report needs make_page, for example reports.fusion_page.make_page")
     check_outputs(out, save_map, report, given.sources, preset, force, save_alignment, given.read_only)
     retouching = Retouching.checked(given, options, force, (out, save_map, save_alignment, report),
                                     save_depth=save_depth, layers=layers, use_masks=use_masks)
     known = known_alignment(use_alignment, given, preset, align=align, model=model)
-    weights = resolve_weights(weights, log) if needs_network(options, weights) else None
+    weights = used_weights(options, weights, log)
     metadata = inspect_all(given.paths, allow_duplicates=options is None or len(given.paths) > 2)
     first = given.readers[0]()
     check_target(out, first.image.dtype)
@@ -182,10 +187,13 @@ def fuse_files(paths: Sequence[str | os.PathLike | Page], out: str | os.PathLike
             result = stack.fuse_photos(shots, given.names, weights=weights, options=options, known=known, warn=log,
                                        progress=_part_of(progress, 0, 1 if report is None else 0.9), aligned=aligned,
                                        left_out=left_out or log_left_out(log), order=given.order, **hooks)
+        say_where(result, options, log)
         fused, covered, used = result.image, result.covered, result.used
     del first, shots
     names = [given.names[number] for number in used]
     if report is not None:
+        from edmf_jax.fusion.record import FusionRecord
+
         shown = fused if white is None else stretch(fused, white)
         record = FusionRecord(names, str(out), weights, options, shown, result, time.monotonic() - began,
                               {given.names[i]: reason for i, reason in (result.left_out if result else {}).items()},

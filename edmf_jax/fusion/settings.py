@@ -6,6 +6,7 @@ from collections.abc import Callable
 from edmf_jax.errors import MissingFileError, UserError
 from edmf_jax.fusion import stack
 from edmf_jax.fusion.stack.options import Chooser
+from edmf_jax.weights.chooser_params import SHIPPED as SHIPPED_CHOOSER
 from edmf_jax.weights.chooser_params import find_chooser
 from edmf_jax.weights.store import HOW_TO_GET_WEIGHTS, Weights, load_pretrained, load_weights
 
@@ -77,15 +78,29 @@ def fuses_luma(weights: AnyWeights) -> bool:
     return weights is not None and weights != HAND_MADE and not is_chooser(weights)
 
 
-def needs_network(options: stack.PhotoOptions | None, weights: AnyWeights) -> bool:
-    """Whether a fusion with these options (None: preset "paper") and weights, as given, runs a network."""
-    return options is None or options.pixels == "network" or is_chooser(weights)
+def used_weights(options: stack.PhotoOptions | None, weights: AnyWeights, log: Callable[[str], None] = lambda line: None
+                 ) -> Weights | Chooser | None:
+    """The weights of the network that a fusion runs; None if it runs none.
+
+    Args:
+      options: of the preset "photo"; None: the preset "paper".
+      weights: as given to `fuse`.
+      log: see `resolve_weights`.
+
+    Raises:
+      MissingFileError, UserError: see `resolve_weights`.
+    """
+    if options is not None and options.pixels == "shots":
+        if weights == HAND_MADE:
+            return None
+        weights = SHIPPED_CHOOSER if weights is None else weights
+    return resolve_weights(weights, log)
 
 
 def resolve_weights(weights: AnyWeights, log: Callable[[str], None] = lambda line: None) -> Weights | Chooser:
     """Loads weights given by folder, file or name; None: the shipped ones of the network that fuses luma.
 
-    `log` is called with a line that says what computes the network, if it is one that chooses and is loaded here.
+    `log` is called with a line if a network that chooses is loaded here and JAX computes it, which takes longer.
 
     Raises:
       UserError: none are given and none ship; they are float64 and JAX is not in its 64-bit mode.
@@ -100,10 +115,12 @@ def resolve_weights(weights: AnyWeights, log: Callable[[str], None] = lambda lin
     if isinstance(weights, Chooser):
         return weights
     if is_chooser(weights):
-        from edmf_jax.fusion.stack import chooser_engine  # it imports JAX
+        from edmf_jax.fusion.stack import chooser_engine
 
         chooser = chooser_engine.load(weights)
-        log(f"the network that chooses among the shots runs in {chooser.runtime}")
+        if not isinstance(chooser.engine, chooser_engine.OpenCvEngine):
+            log(f"the network that chooses among the shots runs in {chooser.runtime}, compiled for each size; if the "
+                "package onnx is installed, OpenCV runs it without that")
         return chooser
     if not isinstance(weights, Weights):
         weights = load_weights(weights)

@@ -14,9 +14,10 @@ from edmf_jax.errors import UserError
 from edmf_jax.fusion import stack
 from edmf_jax.fusion.align import make_folder
 from edmf_jax.fusion.alignment_file import alignment_json, known_alignment
-from edmf_jax.fusion.settings import AnyWeights, make_options, needs_network, resolve_weights
+from edmf_jax.fusion.settings import AnyWeights, make_options, used_weights
 from edmf_jax.fusion.shot_files import ShotFiles
 from edmf_jax.fusion.stack.alignment import Alignment, log_left_out
+from edmf_jax.fusion.stack.device_choice import say_where
 from edmf_jax.fusion.stack.sketches import Sketch
 from edmf_jax.io.atomic import check_new, replace_file
 from edmf_jax.io.images import WRITTEN_SUFFIXES, check_target, write_image
@@ -70,9 +71,8 @@ def fuse_slabs(paths: Sequence[str | os.PathLike | Page], folder: str | os.PathL
       reference: the shot whose frame, brightness and metadata all slabs have, see `fuse.fuse`.
       force: make files again that exist.
       weights, dark, use_alignment, save_alignment, left_out, progress, log: as for `fuse.fuse_files`.
-      options: `align`, `model`, `exposure`, `pixels`, `on_bad_shot`, `hot_pixels`, `moving` and `tie` of
-        `stack.PhotoOptions`;
-        None: the default.
+      options: `align`, `model`, `exposure`, `pixels`, `on_bad_shot`, `hot_pixels`, `moving`, `tie` and `device`
+        of `stack.PhotoOptions`; None: the default.
 
     Yields:
       Each slab after it is written, then those that existed.
@@ -87,7 +87,7 @@ def fuse_slabs(paths: Sequence[str | os.PathLike | Page], folder: str | os.PathL
     known = known_alignment(use_alignment, given, align=options.get("align"), model=options.get("model"))
     if save_alignment is not None:
         check_alignment_target(save_alignment, given.sources, "photo", force)
-    weights = resolve_weights(weights, log) if needs_network(photo, weights) else None
+    weights = used_weights(photo, weights, log)
     make_folder(folder)
     own = given.sources[0].suffix.lower()
     suffix = suffix or (own if own in WRITTEN_SUFFIXES else ".tif")
@@ -108,6 +108,7 @@ def fuse_slabs(paths: Sequence[str | os.PathLike | Page], folder: str | os.PathL
             given.names, part_count=-(-len(given.paths) // (size - overlap)), weights=weights, options=photo,
             known=known, progress=progress, warn=log, aligned=aligned, order=given.order,
             left_out=left_out or log_left_out(log)):
+        say_where(result, photo, log)
         slab, of_reference = next(new), metadata[result.reference]
         write_image(slab.path, with_alpha(result.image, result.covered, slab.path, of_reference, log), of_reference)
         yield slab

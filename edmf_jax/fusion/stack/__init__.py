@@ -8,6 +8,8 @@ a shot's tone differs), `exposure` and `leveling` (one exposure for all); `senso
 moved); `group` (the second pass), `aligned` (a shot in the frame), `borders` and `holes` (missing pixels); `evidence`,
 `choice`, `reblur` (edges of depth), `spill` and `blend` (the shots' pixels), `chooser` and `chooser_engine` (a network
 corrects the choice); or `sharpness`, `composite`, `network` and `response` (the network's pixels); `tiles`.
+`device_choice`, `device_blend`, `device_shots`, `device_pieces`, `device_steps`, `device_chooser`, `device_edges`: the
+same on a GPU.
 """
 
 from edmf_jax.fusion.stack.alignment import align_photos

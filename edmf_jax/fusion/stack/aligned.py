@@ -33,12 +33,14 @@ class AlignedShot:
       valid: bool `[H, W]`, True where the shot covers the frame; None: everywhere.
       edge_region: a small copy's mask, bool `[h, w]`, True where black edges were found; None: nowhere.
       leveling: what brings its values to the target exposure.
+      whole: all of it as one tile, where there is room to keep that; None: tiles are made when they are asked for.
     """
 
     image: np.ndarray
     valid: np.ndarray | None
     edge_region: np.ndarray | None
     leveling: Leveling
+    whole: Tile | None = None
 
     @property
     def is_whole(self) -> bool:
@@ -52,10 +54,22 @@ class AlignedShot:
     @property
     def nbytes(self) -> int:
         """What it takes, bytes."""
-        return self.image.nbytes + (0 if self.valid is None else self.valid.nbytes)
+        kept = (self.image, self.valid, *(self.whole or ()))
+        return sum(0 if x is None else x.nbytes for x in kept)
+
+    def with_whole(self) -> "AlignedShot":
+        """The same shot, which keeps all of it as one tile; not with black edges, which are found near each tile."""
+        if self.edge_region is not None:
+            return self
+        whole = self.tile(*(slice(0, side) for side in self.image.shape[:2]))
+        for plane in whole:
+            plane.flags.writeable = False  # every tile is a part of it
+        return dataclasses.replace(self, whole=whole)
 
     def part(self, part: tuple[slice, slice]) -> Tile:
         """Rows and columns `part` of the shot, right up to its own edge."""
+        if self.whole is not None:
+            return self.tile(*part)
         rows, columns = (slice(max(p.start - borders.REACH_PX, 0), min(p.stop + borders.REACH_PX, side))
                          for p, side in zip(part, self.image.shape))
         if self.is_whole_in((rows, columns)):
@@ -66,6 +80,8 @@ class AlignedShot:
 
     def tile(self, rows: slice, columns: slice) -> Tile:
         """The part `rows`, `columns` of the shot; within `borders.REACH_PX` of an edge weights may be too high."""
+        if self.whole is not None:
+            return Tile(*(plane[rows, columns] for plane in self.whole))
         pixels = self.image[rows, columns]
         valid = np.ones(pixels.shape[:2], bool) if self.valid is None else self.valid[rows, columns]
         if self.edge_region is not None:

@@ -39,11 +39,13 @@ class Alignment:
       used: the numbers of the shots that are used, the reference first.
       registrations: number → map from the reference; None for the reference, and for all with `align="none"`.
       left_out: number → why the shot is not used.
+      copies: those of them that are the same picture as a shot before them, so that nothing is missing.
     """
 
     used: tuple[int, ...]
     registrations: Mapping[int, Registration | None]
     left_out: Mapping[int, str] = dataclasses.field(default_factory=dict)
+    copies: frozenset[int] = frozenset()
 
 
 Known = Callable[[Sequence[tuple[int, ...] | None]], Alignment]
@@ -56,16 +58,16 @@ def align_sketches(sketches: Sequence[Sketch | Refused], names: Sequence[str], o
                    ) -> Alignment:
     """Registers the shots, or takes a known alignment, and tells at once which shots will not be used.
 
-    A shot that is the same picture as one before it is left out of three and more: it adds nothing.  So is one that
-    can't be used (black, damaged, of the wrong size).
+    A shot that is the same picture as one before it is left out of three and more: it adds nothing, and nothing is
+    missing without it.  So is one that can't be used (black, damaged, of the wrong size).
 
     Args:
       sketches, names: of the shots, the one whose frame is wanted first.
       options: `align`, `model` and `on_bad_shot`.
       known: an alignment to take instead; only its shots are used.
       report: called with the share of the work that is done.
-      left_out: called with the name and the reason of each shot that is not used.
-      warn: called with a line for each map that is used in spite of doubts.
+      left_out: called with the name and the reason of each shot that is not used and would be missed.
+      warn: called with a line for each copy that is not used, and for each map that is used in spite of doubts.
 
     Raises:
       UserError: shots can't be placed and `options` does not allow to go on without them; fewer than two are left.
@@ -83,9 +85,11 @@ def align_sketches(sketches: Sequence[Sketch | Refused], names: Sequence[str], o
         found = _register([sketches[number] for number in distinct], distinct, names, options, report, warn, refused)
     found = dataclasses.replace(found, used=tuple(number for number in found.used if number not in repeated),
                                 left_out={**found.left_out, **repeated,
-                                          **{number: error.reason for number, error in refused.items()}})
+                                          **{number: error.reason for number, error in refused.items()}},
+                                copies=found.copies.union(repeated))
+    tell_of_copy = log_left_out(warn)
     for number, reason in sorted(found.left_out.items()):
-        left_out(names[number], reason)
+        (tell_of_copy if number in found.copies else left_out)(names[number], reason)
     if known is not None:
         for number in found.used:
             one = found.registrations[number]

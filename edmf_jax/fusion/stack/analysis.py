@@ -6,7 +6,7 @@ tile and shot by shot.
 
 import dataclasses
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -118,9 +118,11 @@ def analyze_stack(sketches: Sequence[Sketch], registrations: Sequence[Registrati
       registrations: of each; None for the reference, and if it is in the reference's frame.
     """
     shape, size = sketches[0].shape, sketches[0].copy.shape[:2]
+    analyses, place = [], lambda pair: _place(*pair, shape, size)
+    if len(sketches) == 2:  # the reference is in its place: OpenCV's own threads warp the other one
+        analyses = list(map(place, zip(sketches, registrations)))
     with one_thread_each(), ThreadPoolExecutor(usable_cores()) as pool:
-        analyses = pool.map(lambda pair: _place(*pair, shape, size), zip(sketches, registrations))
-        return _combine(list(analyses), pool)
+        return _combine(analyses or list(pool.map(place, zip(sketches, registrations))), pool)
 
 
 def _place(one: Sketch, registration: Registration | None, shape: tuple[int, ...], size: tuple[int, int]
@@ -144,18 +146,23 @@ def _combine(analyses: list[ShotAnalysis], pool: ThreadPoolExecutor) -> StackAna
     reference = analyses[0]
     equal = tone_estimate.Difference(tone.reference_curve(reference.copy.shape[2]), None, None)
 
-    def compare(shot: ShotAnalysis) -> tone_estimate.Difference:
-        return tone_estimate.compare(reference.copy, shot.copy, shot.usable & reference.usable)
+    def compare(shot: ShotAnalysis, each: Callable = map) -> tone_estimate.Difference:
+        return tone_estimate.compare(reference.copy, shot.copy, shot.usable & reference.usable, each)
 
-    def look(shot: ShotAnalysis, found: tone_estimate.Difference
+    def look(shot: ShotAnalysis, found: tone_estimate.Difference, each: Callable = map
              ) -> tuple[tone_estimate.Difference, float, local_light.LocalLight | None, np.ndarray]:
         both, leveled = shot.usable & reference.usable, _leveled_copy(shot, found, equal.curve)
-        return (found, tone.stops_between(found.curve, reference.copy, both),
-                local_light.find(reference.copy, leveled, both), sharpness.luma_of(leveled))
+        stops = each(lambda curve: tone.stops_between(curve, reference.copy, both), [found.curve])
+        local = local_light.find(reference.copy, leveled, both, each)
+        return found, next(stops), local, sharpness.luma_of(leveled)
 
-    # In two steps, each shot's second when its first is done: so the last shot keeps one core waiting for less long.
-    looks = pool.map(look, analyses[1:], pool.map(compare, analyses[1:]))
-    itself = equal, 0.0, None, sharpness.luma_of(_leveled_copy(reference, equal, equal.curve))
+    own_luma = pool.submit(lambda: sharpness.luma_of(_leveled_copy(reference, equal, equal.curve)))
+    if len(analyses) == 2:  # one after the other on one thread would leave all cores but one without work
+        looks = [look(analyses[1], compare(analyses[1], pool.map), pool.map)]
+    else:
+        # In two steps, each shot's second when its first is done: so the last one keeps a core waiting for less long.
+        looks = pool.map(look, analyses[1:], pool.map(compare, analyses[1:]))
+    itself = equal, 0.0, None, own_luma.result()
     differences, stops, local_lights, lumas = map(list, zip(itself, *looks))
     curves, fields, notes = map(list, zip(*differences))
     regions = _edge_regions(analyses, lumas, pool)

@@ -101,7 +101,7 @@ class Visits:
                 yield number, *self._kept[number]
                 continue
             shot = self._read(number)
-            evidence = measure(shot, self._noises[number])
+            evidence = self._measured(number, shot)
             size = shot.nbytes + evidence.nbytes
             if self._free is None:
                 self._plan(size, shot.image[..., 0].size)
@@ -112,6 +112,9 @@ class Visits:
                 self._keep_on_disk(number, shot, evidence)
             yield number, shot, evidence
             del shot, evidence
+
+    def _measured(self, number: int, shot: AlignedShot) -> Evidence:
+        return measure(shot, self._noises[number])
 
     def _plan(self, size: int, pixels: int) -> None:
         """What to keep where, from the bytes and the pixels of a shot."""
@@ -188,13 +191,18 @@ def blend(visits: Visits | ChangedVisits, shape: tuple[int, int, int], dtype: np
     choice.settle()
     masks = lambda number: weights_override and weights_override(number, slice(0, shape[0]), slice(0, shape[1]))
     weights_of = lambda number, evidence: _weights(choice, evidence, logit_of(number, evidence))
-    blended = Blended(np.empty(shape, dtype), np.empty(shape[:2], number_type(visits.count)),
-                      np.empty(shape[:2], np.float16), *(np.empty(shape[:2], bool) for _ in range(3)))
+    blended = empty(shape, dtype, visits.count)
     if visits.all_kept:
         _finish_tiles(visits, weights_of, masks, blended, clips, report, layers)
     else:
         _finish_shots(visits, weights_of, masks, blended, clips, report, layers)
     return blended
+
+
+def empty(shape: tuple[int, int, int], dtype: np.dtype, count: int) -> Blended:
+    """Room for the blend of `count` shots."""
+    return Blended(np.empty(shape, dtype), np.empty(shape[:2], number_type(count)),
+                   np.empty(shape[:2], np.float16), *(np.empty(shape[:2], bool) for _ in range(3)))
 
 
 def _finish_tiles(visits: Visits, weights_of, masks, blended: Blended, clips: bool, report: Callable[[str], None],
@@ -203,7 +211,22 @@ def _finish_tiles(visits: Visits, weights_of, masks, blended: Blended, clips: bo
     report("fusing")
     given = [(number, shot, evidence, weights_of(number, evidence), masks(number))
              for number, shot, evidence in visits]
-    kept = None if layers is None else _planes(len(given), blended.image.shape[:2])
+    refine(given, blended, visits.edge_cap, clips, report, layers, is_made=False)
+
+
+def refine(given: list[tuple], blended: Blended, edge_cap: float, clips: bool, report: Callable[[str], None],
+           layers: Layers | None = None, *, is_made: bool = True) -> None:
+    """Refines the weights of shots that are all at hand at edges of depth, and makes the picture there anew.
+
+    Args:
+      given: for each shot number, picture, evidence, weights of rows and columns, and mask or None.
+      blended: the picture by these weights, to be changed; its sources are indices of `given`, and become numbers.
+      edge_cap: see `Visits`.
+      clips: some channels of some shots count less than others.
+      report, layers: see `blend`.
+      is_made: False: nothing is in `blended` yet.
+    """
+    kept = None if layers is None else planes(len(given), blended.image.shape[:2])
 
     def fuse(part: Part, weights: list[np.ndarray]) -> None:
         sums = _Sums(blended.image[part].shape, len(given), clips)
@@ -217,16 +240,16 @@ def _finish_tiles(visits: Visits, weights_of, masks, blended: Blended, clips: bo
             for index, weight in enumerate(weights):
                 kept[(index, *part)] = np.rint(weight / total * np.float32(_LAYER_UNIT))
 
-    def refine(tile: BlendTile) -> None:
+    def fuse_anew(tile: BlendTile) -> None:
         for part in reblur.parts(tile.kept):
             fuse(part, reblur.weights(part))
 
-    over_tiles(lambda tile: fuse(tile.kept, [weights(tile.kept) for _, _, _, weights, _ in given]),
-               blended.image.shape, 0)
-    reblur = Reblur([Source(shot, weights) for _, shot, _, weights, _ in given], blended.image.shape,
-                    visits.edge_cap)
+    if not is_made:
+        over_tiles(lambda tile: fuse(tile.kept, [weights(tile.kept) for _, _, _, weights, _ in given]),
+                   blended.image.shape, 0)
+    reblur = Reblur([Source(shot, weights) for _, shot, _, weights, _ in given], blended.image.shape, edge_cap)
     while reblur.learn(blended.image, blended.sources):
-        over_tiles(refine, blended.image.shape, 0)
+        over_tiles(fuse_anew, blended.image.shape, 0)
     numbers = np.array([number for number, *_ in given], blended.sources.dtype)
     blended.sources[:] = numbers[blended.sources]
     for index, (number, shot, *_) in enumerate(given if layers else ()):
@@ -234,11 +257,11 @@ def _finish_tiles(visits: Visits, weights_of, masks, blended: Blended, clips: bo
         _write_layer(number, shot, kept[index] / np.float32(_LAYER_UNIT), layers)
 
 
-def _planes(count: int, shape: tuple[int, int]) -> np.ndarray | DiskArray:
+def planes(count: int, shape: tuple[int, int]) -> np.ndarray | DiskArray:
     """Room for `count` planes of 16 bits, on disk if they are many and it has the room."""
-    planes, size = (count, *shape), 2 * count * shape[0] * shape[1]
+    whole, size = (count, *shape), 2 * count * shape[0] * shape[1]
     folder = roomy_folder(size) if size > KEPT_BYTES else None
-    return np.empty(planes, np.uint16) if folder is None else DiskArray(planes, np.uint16, folder)
+    return np.empty(whole, np.uint16) if folder is None else DiskArray(whole, np.uint16, folder)
 
 
 def _finish_shots(visits: Visits, weights_of, masks, blended: Blended, clips: bool, report: Callable[[str], None],

@@ -11,19 +11,21 @@ left to the hand-made logits, to which the correction is added enlarged.  So tim
 
 The first visit pools every shot's features, the second compares its own with the pooled ones.  In memory are the
 pooled features, about 60 bytes a pixel that the network sees for any number of shots, and those of one shot.  Besides,
-reduced shots, their features and corrections are kept for the next visit as far as `KEPT_BYTES` allow; others are
-computed again.
+features and corrections are kept for the next visit as far as `KEPT_BYTES` allow; others are computed again.
+
+A thread computes features while the next shot is measured, and two threads compare what is kept, if it is small.
 
 The frame is continued mirrored.
 """
 
 import dataclasses
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
 
-from edmf_jax.core import chooser as core
+from edmf_jax.core import chooser_layout as core
 from edmf_jax.fusion.stack import reduced
 from edmf_jax.fusion.stack.aligned import AlignedShot
 from edmf_jax.fusion.stack.blend import ChangedVisits, Visits
@@ -34,8 +36,8 @@ from edmf_jax.fusion.stack.tiles import Part
 
 MARGIN_PX = 32  # of the mirrored continuation of the frame; the network was not taught at the ends of its patches
 KEPT_BYTES = 0.3e9
-TAUGHT_SHOTS = 3  # the most that it has seen in training; among more it takes means of shots that are nearly as sharp
 _RIM_PX = 6
+_THREADS_UP_TO_PX = 0.8e6  # two threads compare shots of so many pixels; each takes 300 bytes a pixel
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,9 +74,8 @@ class ChosenVisits(ChangedVisits):
           report: called with a few words before each shot.
         """
         super().__init__(visits, self._chosen)
-        self._factor = reduced.factor_of(shape)
-        self._network = Network(computes, reduced.reduced_shape(shape, self._factor),
-                                min(1.0, TAUGHT_SHOTS / visits.count))
+        self._factor = reduced.factor_of(shape, visits.count)
+        self._network = Network(computes, reduced.reduced_shape(shape, self._factor), core.most_change(visits.count))
         for number, shot, evidence in visits:
             report("comparing")
             self._network.add(number, reduced.view(shot, evidence, self._factor))
@@ -96,18 +97,30 @@ class _Pooled(NamedTuple):
     count: np.ndarray  # [1, h, w], uint16
 
 
+class _Kept(NamedTuple):
+    """What the comparison of a shot needs: its features, hand-made logits and validity, of the continued frame."""
+
+    features: list[np.ndarray]
+    hand: np.ndarray
+    valid: np.ndarray
+
+    @property
+    def nbytes(self) -> int:
+        return sum(x.nbytes for x in self.features) + self.hand.nbytes + self.valid.nbytes
+
+
 class Network:
     """The features of the shots of one frame, pooled, and the corrections that follow."""
 
-    def __init__(self, computes: tuple[Engine, core.Params], shape: tuple[int, ...], heard: float = 1.0):
+    def __init__(self, computes: tuple[Engine, core.Params], shape: tuple[int, ...], most: float = core.MOST_CHANGE):
         """Of no shots.
 
         Args:
           computes: see `chooser_engine.engine`.
           shape: of the frame that it sees, (H, W, …).
-          heard: factor of the corrections.
+          most: no correction is larger.
         """
-        (self._engine, params), self._heard = computes, np.float32(heard)
+        (self._engine, params), self._most = computes, np.float32(most)
         factor = core.factor(params)
         self._frame = shape[:2]
         sides = tuple(-(-(side + 2 * MARGIN_PX) // factor) * factor for side in self._frame)
@@ -119,27 +132,38 @@ class Network:
             self._pooled.append(_Pooled(np.full((width, *size), -np.inf, np.float32),
                                         np.zeros((width, *size), np.float32), np.zeros((1, *size), np.uint16)))
         self._hand = np.full(sides, -np.inf, np.float32)
-        self._views: dict[int, reduced.View] = {}
-        self._encoded: dict[int, list[np.ndarray]] = {}
+        self._encoding = ThreadPoolExecutor(1)
+        self._ahead = 2 if sides[0] * sides[1] <= _THREADS_UP_TO_PX else 1
+        self._comparing = ThreadPoolExecutor(self._ahead)
+        self._last: tuple[int, Future[_Kept]] | None = None
+        self._kept: dict[int, _Kept] = {}
+        self._compared: dict[int, Future[np.ndarray]] = {}
         self._corrections: dict[int, np.ndarray] = {}
         self._free = KEPT_BYTES
 
     def add(self, number: int, view: reduced.View) -> None:
         """Pools the features of shot `number`."""
         hand, valid, (pixels, clipped) = self._measured(view)
-        encoded = self._engine.encode(features(pixels, hand, valid, clipped))
-        if self._take(sum(x.nbytes for x in encoded)):
-            self._encoded[number] = encoded
-            if view.is_reduced and self._take(view.nbytes):  # what is not, the visits keep
-                self._views[number] = view
         np.maximum(self._hand, np.where(valid, hand, -np.inf), out=self._hand)
-        present = None if valid.all() else valid
-        for found, pooled in zip(encoded, self._pooled):
+        self._gather()
+        self._last = number, self._encoding.submit(
+            lambda: _Kept(self._engine.encode(features(pixels, hand, valid, clipped)), hand, valid))
+
+    def _gather(self) -> None:
+        """Pools the features that the thread computes; nothing if it computes none."""
+        if self._last is None:
+            return
+        (number, future), self._last = self._last, None
+        found = future.result()
+        if self._take(found.nbytes):
+            self._kept[number] = found
+        present = None if found.valid.all() else found.valid
+        for own, pooled in zip(found.features, self._pooled):
             if present is not None:
                 present = present[::2, ::2] | present[1::2, ::2] | present[::2, 1::2] | present[1::2, 1::2]
             there = True if present is None else present
-            np.maximum(pooled.largest, found, out=pooled.largest, where=there)
-            np.add(pooled.total, found, out=pooled.total, where=there)
+            np.maximum(pooled.largest, own, out=pooled.largest, where=there)
+            np.add(pooled.total, own, out=pooled.total, where=there)
             np.add(pooled.count, 1, out=pooled.count, where=there)
 
     def correction(self, number: int, view: Callable[[], reduced.View]) -> np.ndarray:
@@ -147,15 +171,31 @@ class Network:
 
         Args:
           number: of the shot.
-          view: gives it again, if it was not kept.
+          view: gives it again, if its features were not kept.
         """
+        self._gather()
+        self._encoding.shutdown(wait=False)  # with the thread goes its network's memory
         found = self._corrections.get(number)
         if found is None:
-            kept = self._views.pop(number, None)
-            self._free += 0 if kept is None else kept.nbytes
-            found = self._compare(number, kept or view())
+            if number in self._kept or number in self._compared:
+                found = self._compared_ahead(number)
+            else:
+                hand, valid, (pixels, clipped) = self._measured(view())
+                found = self._compare(_Kept(self._engine.encode(features(pixels, hand, valid, clipped)), hand, valid))
             if self._take(found.nbytes):
                 self._corrections[number] = found
+        return found
+
+    def _compared_ahead(self, number: int) -> np.ndarray:
+        """The correction of a kept shot; the threads go on with the next one."""
+        for ahead in (number, *self._kept):
+            if ahead in self._kept and len(self._compared) < self._ahead:
+                kept = self._kept.pop(ahead)
+                self._free += kept.nbytes
+                self._compared[ahead] = self._comparing.submit(self._compare, kept)
+        found = self._compared.pop(number).result()
+        if not (self._kept or self._compared):
+            self._comparing.shutdown(wait=False)
         return found
 
     def _take(self, size: int) -> bool:
@@ -164,17 +204,11 @@ class Network:
         self._free -= size * taken
         return taken
 
-    def _compare(self, number: int, view: reduced.View) -> np.ndarray:
-        hand, valid, (pixels, clipped) = self._measured(view)
-        encoded = self._encoded.pop(number, None)
-        if encoded is None:
-            encoded = self._engine.encode(features(pixels, hand, valid, clipped))
-        else:
-            self._free += sum(x.nbytes for x in encoded)
-        behind = np.where(valid, hand - self._hand, 0).astype(np.float32)
+    def _compare(self, own: _Kept) -> np.ndarray:
+        behind = np.where(own.valid, own.hand - self._hand, 0).astype(np.float32)
         largest, mean = self._over_shots()
-        heard = self._heard * core.certainty(self._hand, np)
-        added = heard * (self._engine.decode(encoded, largest, mean, behind) - behind)
+        added = self._engine.decode(own.features, largest, mean, behind) - behind
+        added = core.certainty(self._hand, np) * np.clip(added, -self._most, self._most)
         return added[tuple(slice(MARGIN_PX, MARGIN_PX + side) for side in self._frame)].astype(np.float16)
 
     def _over_shots(self) -> tuple[list[np.ndarray], list[np.ndarray]]:

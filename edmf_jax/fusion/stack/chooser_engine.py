@@ -1,22 +1,22 @@
-"""What computes the network that chooses (`core.chooser`) outside of training: ONNX Runtime or JAX, and its input.
+"""What computes the network that chooses (`core.chooser`) outside of training, and its input.
 
-ONNX Runtime needs no compilation; it is used if `onnx` and `onnxruntime` are installed.
+OpenCV needs no compilation, and the shipped parameters come with the graphs that it reads.  For others the package
+`onnx` makes them; where it is not installed, JAX computes these.  Both give the same to about 1e-4 of a logit.
 """
 
 import functools
+import importlib.util
 import os
+import threading
 from typing import Protocol
 
 import cv2
 import numpy as np
 
-from edmf_jax.core import chooser as core
+from edmf_jax.core import chooser_layout as core
 from edmf_jax.core.color import NEUTRAL, luma, rgb_to_ycbcr
-from edmf_jax.core.filters import gaussian_kernel
-from edmf_jax.errors import UserError
 from edmf_jax.fusion.stack.options import Chooser
-from edmf_jax.registration.threads import usable_cores
-from edmf_jax.weights.chooser_params import find_chooser, load_chooser
+from edmf_jax.weights.chooser_params import find_chooser, load_chooser, shipped_models
 
 _LEAST_VALID = 1e-6
 
@@ -34,49 +34,54 @@ class Engine(Protocol):
         """Logits `[h, w]` beyond the best hand-made one, of `encode`s, and of `behind` `[h, w]`."""
 
 
-class OnnxEngine:
-    """By ONNX Runtime."""
+class OpenCvEngine:
+    """By OpenCV, from the two ONNX graphs of `weights.chooser_onnx`; several threads may use it at once."""
 
-    def __init__(self, params: core.Params):
-        """Of `core.chooser`'s parameters.
-
-        Raises:
-          ImportError: onnx or onnxruntime is not installed.
-        """
-        import onnxruntime
-
-        from edmf_jax.weights.chooser_onnx import to_onnx
-
-        self.runtime = f"ONNX Runtime {onnxruntime.__version__} on the CPU"
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.log_severity_level = usable_cores(), 3
-        options.enable_cpu_mem_arena = False  # it would hold on to 0.4 GB for a tile of 1 MP, and save no time
-        self._encode, self._decode = (onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
-                                      for model in to_onnx(params))
+    def __init__(self, models: tuple[bytes, bytes]):
+        """Of the serialized graphs of `encode` and of `decode`."""
+        self.runtime = f"OpenCV {cv2.__version__} on the CPU"
+        self._models = [np.frombuffer(model, np.uint8) for model in models]
+        self._own = threading.local()  # a cv2.dnn.Net is for one thread at a time
 
     def encode(self, seen: np.ndarray) -> list[np.ndarray]:
         """See `Engine`."""
-        return [x[0] for x in self._encode.run(None, {"seen": seen[None]})]
+        net, names = self._net(0)
+        net.setInput(np.ascontiguousarray(seen, np.float32)[None], "seen")
+        found = dict(zip(names, net.forward(names)))
+        return [found[name][0] for name in sorted(found)]
 
     def decode(self, own, largest, mean, behind) -> np.ndarray:
         """See `Engine`."""
-        inputs = {f"{name}{scale}": np.ascontiguousarray(x, np.float32)[None]
-                  for name, parts in (("own", own), ("largest", largest), ("mean", mean))
-                  for scale, x in enumerate(parts)}
-        return self._decode.run(None, inputs | {"behind": behind[None, None]})[0][0, 0]
+        net, names = self._net(1)
+        for name, parts in (("own", own), ("largest", largest), ("mean", mean)):
+            for scale, x in enumerate(parts):
+                net.setInput(np.ascontiguousarray(x, np.float32)[None], f"{name}{scale}")
+        net.setInput(np.ascontiguousarray(behind, np.float32)[None, None], "behind")
+        return net.forward(names)[0][0, 0]
+
+    def _net(self, which: int) -> tuple[cv2.dnn.Net, tuple[str, ...]]:
+        """This thread's network and the names of its outputs."""
+        nets = self._own.__dict__.setdefault("nets", {})
+        if which not in nets:
+            net = cv2.dnn.readNetFromONNX(self._models[which])
+            nets[which] = net, net.getUnconnectedOutLayersNames()
+        return nets[which]
 
 
 class XlaEngine:
-    """By JAX; compiles for every size of tile."""
+    """By JAX; compiles for every size of picture."""
 
     def __init__(self, params: core.Params):
         """Of `core.chooser`'s parameters."""
         import jax
 
+        from edmf_jax.core import chooser
+
         self.runtime = f"JAX on the device {jax.devices()[0].device_kind!r}"
         self._params = jax.tree.map(jax.numpy.asarray, params)
-        self._encode = jax.jit(core.encode_features)
-        self._decode = jax.jit(core.compare)
+        self._encode = jax.jit(chooser.encode_features)
+        self._decode = jax.jit(chooser.compare)
+        self._logits = chooser.relative_logits
 
     def encode(self, seen: np.ndarray) -> list[np.ndarray]:
         """See `Engine`."""
@@ -87,28 +92,26 @@ class XlaEngine:
         """See `Engine`."""
         parts = [[np.asarray(x, np.float32).transpose(1, 2, 0)[None] for x in group] for group in (own, largest, mean)]
         out = self._decode(self._params, *parts, behind[None])
-        return np.asarray(core.relative_logits(out, behind[None]))[0]
+        return np.asarray(self._logits(out, behind[None]))[0]
 
 
 @functools.cache
-def engine(path: str, use_onnx: bool | None = None) -> tuple[Engine, core.Params]:
+def engine(path: str) -> tuple[Engine, core.Params]:
     """What computes the network of a file of parameters, and these.
 
     Args:
       path: of `weights.chooser_params`' file.
-      use_onnx: None: if ONNX Runtime is there.
 
     Raises:
       UserError: see `load_chooser`.
     """
     params, _ = load_chooser(path)
-    if use_onnx is not False:
-        try:
-            return OnnxEngine(params), params
-        except (ImportError, UserError):
-            if use_onnx:
-                raise
-    return XlaEngine(params), params
+    models = shipped_models(path)
+    if models is None and importlib.util.find_spec("onnx"):
+        from edmf_jax.weights.chooser_onnx import to_onnx  # it imports JAX
+
+        models = to_onnx(params)
+    return (XlaEngine(params) if models is None else OpenCvEngine(models)), params
 
 
 def load(name: str | os.PathLike) -> Chooser:
@@ -147,7 +150,7 @@ def features(pixels: np.ndarray, hand: np.ndarray, valid: np.ndarray, clipped: n
 
 def _blurred(plane: np.ndarray, valid: np.ndarray | None, sigma_px: float, half_px: int) -> np.ndarray:
     """Gaussian mean of the `valid` pixels around each (None: of all)."""
-    taps = gaussian_kernel(2 * half_px + 1, sigma_px)
+    taps = cv2.getGaussianKernel(2 * half_px + 1, sigma_px)[:, 0]
     spread = lambda x: cv2.sepFilter2D(x, cv2.CV_32F, taps, taps, borderType=cv2.BORDER_CONSTANT)
     if valid is None:
         down, across = (np.convolve(np.ones(side), taps, "same").astype(np.float32) for side in plane.shape)

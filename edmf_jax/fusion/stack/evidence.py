@@ -16,6 +16,7 @@ NumPy and OpenCV, in float32.  `core.hand_made` is the twin in jax.numpy, for tr
 """
 
 import dataclasses
+import functools
 
 import cv2
 import numpy as np
@@ -108,7 +109,8 @@ def measure(shot: AlignedShot, noise: float) -> Evidence:
         kept = inside(tile.kept, tile.context)
         fine[tile.kept] = np.sqrt(_windowed(planes, _without_rim(own, tile.context, shot.image.shape), noise)[kept])
         if weights is not None:  # rounded up: the weight of a pixel that the shot has does not become 0
-            weights[tile.kept] = np.ceil(255 * seen.channel_weight.max(-1)[kept])
+            largest = functools.reduce(np.maximum, np.moveaxis(seen.channel_weight[kept], -1, 0))  # many times as fast
+            weights[tile.kept] = np.ceil(255 * largest)
         there = cells_of(tile.kept, CELL_PX)
         cells[there] = cell_means(planes[kept], CELL_PX).reshape(*cells[there].shape)
         covered[there] = cell_means(own[kept].astype(np.float32), CELL_PX) > 0.999

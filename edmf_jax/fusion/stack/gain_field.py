@@ -12,8 +12,16 @@ LARGEST_STOPS = 2.0
 
 def basis(y: np.ndarray, x: np.ndarray) -> np.ndarray:
     """The Legendre polynomials of the field but the constant one, at positions `[N]` in [−1, 1]: `[N, TERM_COUNT]`."""
-    rows, columns = (np.polynomial.legendre.legvander(v, _DEGREE) for v in (y, x))
-    return np.stack([rows[:, i] * columns[:, j] for i, j in _TERMS], -1)
+    rows, columns = _legendre(y), _legendre(x)
+    return np.stack([rows[i] * columns[j] for i, j in _TERMS], -1)
+
+
+def _legendre(v: np.ndarray) -> list[np.ndarray]:
+    """`np.polynomial.legendre.legvander`, whose import takes 6 ms."""
+    found = [np.ones_like(v), v]
+    for i in range(2, _DEGREE + 1):
+        found.append((found[-1] * v * (2 * i - 1) - found[-2] * (i - 1)) / i)
+    return found
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,6 +4,7 @@ The fusion asks for one `Leveling` a shot (`analysis.StackAnalysis.leveling`) an
 """
 
 import dataclasses
+import functools
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from edmf_jax.fusion.stack.gain_field import GainField
 from edmf_jax.fusion.stack.local_light import LocalLight
 
 _TABLE_SIZE = 65536
-_BRIGHTEST = float(np.sqrt(srgb_to_linear(tone.GRID[-1])))  # the root of the light at which tables end
+BRIGHTEST = float(np.sqrt(srgb_to_linear(tone.GRID[-1])))  # the root of the light at which tables end
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Leveling:
       frame: shape of the reference's frame, `(H, W, …)`.
       field: None where one table is enough.
       local: what remains from place to place; None where nothing does.
-      targets: with a field or local light, from the root of light, 0 … `_BRIGHTEST`, to the target exposure,
+      targets: with a field or local light, from the root of light, 0 … `BRIGHTEST`, to the target exposure,
         `[C, 65536]`.
     """
 
@@ -72,7 +73,7 @@ class Leveling:
 
     def _from_root(self, root: np.ndarray) -> np.ndarray:
         """The target's values of roots of light at the reference's exposure, `[h, w, C]`."""
-        return exposure.apply(np.clip(root / np.float32(_BRIGHTEST), 0, 1), self.targets)
+        return exposure.apply(np.clip(root / np.float32(BRIGHTEST), 0, 1), self.targets)
 
 
 def level(curve: np.ndarray, field: GainField | None, curves: list[np.ndarray], target: np.ndarray,
@@ -91,7 +92,12 @@ def level(curve: np.ndarray, field: GainField | None, curves: list[np.ndarray], 
     if field is None and local is None:
         return Leveling(exposure.table(curve, target), loss, tuple(frame))
     # The root of light is nearly as even to the eye as encoded values, and much faster to compute.
-    root = np.sqrt(srgb_to_linear(tone.GRID))
-    seen = linear_to_srgb(np.linspace(0, _BRIGHTEST, _TABLE_SIZE) ** 2)
-    targets = np.stack([np.interp(seen, tone.GRID, channel) for channel in target]).astype(np.float32)
-    return Leveling(exposure.table(curve, np.tile(root, (len(curve), 1))), loss, tuple(frame), field, local, targets)
+    root = np.tile(np.sqrt(srgb_to_linear(tone.GRID)), (len(curve), 1))
+    targets = np.stack([np.interp(_seen(), tone.GRID, channel) for channel in target]).astype(np.float32)
+    return Leveling(exposure.table(curve, root), loss, tuple(frame), field, local, targets)
+
+
+@functools.cache
+def _seen() -> np.ndarray:
+    """The encoded values of the roots of light that `Leveling.targets` stands for, `[65536]`."""
+    return linear_to_srgb(np.linspace(0, BRIGHTEST, _TABLE_SIZE) ** 2)

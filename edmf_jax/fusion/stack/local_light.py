@@ -8,6 +8,7 @@ a thing that moved.
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import cv2
 import numpy as np
@@ -57,26 +58,28 @@ class LocalLight:
         return np.clip(slope * root + offset, self.lowest, self.highest)
 
 
-def find(reference: np.ndarray, leveled: np.ndarray, usable: np.ndarray) -> LocalLight | None:
+def find(reference: np.ndarray, leveled: np.ndarray, usable: np.ndarray, each: Callable = map) -> LocalLight | None:
     """The correction of a shot; None if it needs none.
 
     Args:
       reference, leveled: small copies in one frame at one exposure, encoded, `[h, w, C]` float32.
       usable: bool `[h, w]`: True where both have pixels.
+      each: `map`, or that of a pool with free threads.
     """
     factor = min(1.0, np.sqrt(_MAP_PX / usable.size))
     size = tuple(max(8, round(side * factor)) for side in usable.shape[::-1])
     own = (cv2.resize(usable.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.999).astype(np.float32)
-    lights = [srgb_to_linear(cv2.resize(luma_of(x), size, interpolation=cv2.INTER_AREA)).astype(np.float32)
-              for x in (reference, leveled)]
+    lights = list(each(
+        lambda x: srgb_to_linear(cv2.resize(luma_of(x), size, interpolation=cv2.INTER_AREA)).astype(np.float32),
+        (reference, leveled)))
     diagonal = float(np.hypot(*size))
-    means, plain = _plain_places(lights, own, _SIGMA * diagonal)
+    means, plain = _plain_places(lights, own, _SIGMA * diagonal, each)
     first, second = (linear_to_srgb(mean) for mean in means)
     difference = first - second
     differs = _opened(plain & (np.abs(difference) > TOLERANCE), _SMALLEST * diagonal)
     if differs.mean() < _LEAST_SHARE:  # as most shots do: they need no wide blur
         return None
-    wide = _wide_difference(lights, own, _WIDE_SIGMA * diagonal)
+    wide = _wide_difference(lights, own, _WIDE_SIGMA * diagonal, each)
     differs &= wide * np.sign(difference) > _REMAINS * np.abs(difference)
     if differs.mean() < _LEAST_SHARE:
         return None
@@ -88,24 +91,26 @@ def find(reference: np.ndarray, leveled: np.ndarray, usable: np.ndarray) -> Loca
     return LocalLight(slope, offset, float(stops[known > 0].min()), float(stops[known > 0].max()))
 
 
-def _plain_places(lights: list[np.ndarray], own: np.ndarray, sigma_px: float) -> tuple[list[np.ndarray], np.ndarray]:
+def _plain_places(lights: list[np.ndarray], own: np.ndarray, sigma_px: float, each: Callable
+                  ) -> tuple[list[np.ndarray], np.ndarray]:
     """Blurred light of both, and bool `[h, w]`: where neither has edges or detail, nor ends, nor clips."""
     blurred = lambda plane: cv2.GaussianBlur(plane, (0, 0), sigma_px)
     share = blurred(own)
-    plain, means = (own > 0) & (share > 0.9), []
-    for light in lights:
+
+    def look(light: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         mean = blurred(light * own) / np.maximum(share, np.float32(1e-3))
         spread = blurred(light**2 * own) / np.maximum(share, np.float32(1e-3)) - mean**2
-        plain &= np.sqrt(np.maximum(spread, 0)) < _PLAIN * (mean + _DARK_LIGHT)
-        plain &= mean < srgb_to_linear(_BRIGHTEST)
-        means.append(mean)
-    return means, plain
+        plain = np.sqrt(np.maximum(spread, 0)) < _PLAIN * (mean + _DARK_LIGHT)
+        return mean, plain & (mean < srgb_to_linear(_BRIGHTEST))
+
+    means, plain = zip(*each(look, lights))
+    return list(means), np.logical_and.reduce([(own > 0) & (share > 0.9), *plain])
 
 
-def _wide_difference(lights: list[np.ndarray], own: np.ndarray, sigma_px: float) -> np.ndarray:
+def _wide_difference(lights: list[np.ndarray], own: np.ndarray, sigma_px: float, each: Callable) -> np.ndarray:
     """The difference of encoded wide means, `[h, w]`: blur by defocus leaves these nearly as they are."""
-    share = np.maximum(cv2.GaussianBlur(own, (0, 0), sigma_px), np.float32(1e-3))
-    first, second = (linear_to_srgb(cv2.GaussianBlur(light * own, (0, 0), sigma_px) / share) for light in lights)
+    *wide, share = each(lambda plane: cv2.GaussianBlur(plane, (0, 0), sigma_px), [*(x * own for x in lights), own])
+    first, second = (linear_to_srgb(light / np.maximum(share, np.float32(1e-3))) for light in wide)
     return first - second
 
 

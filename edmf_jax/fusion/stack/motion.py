@@ -24,7 +24,18 @@ import cv2
 import numpy as np
 
 from edmf_jax.fusion.stack import motion_match
-from edmf_jax.fusion.stack.motion_blurs import BASES, SIGMAS_PX, Blurs, blur_between, disc, grown, inner, unexplained
+from edmf_jax.fusion.stack.motion_blurs import (
+    BASES,
+    SIGMAS_PX,
+    Blurs,
+    blur_between,
+    channel_mean,
+    disc,
+    grown,
+    inner,
+    over_channels,
+    unexplained,
+)
 
 _BEYOND = 2  # steps of the ladder above the largest blur that was found
 _MIN_PEAK = 0.04  # of white: the residual over a disc of the base's size
@@ -58,9 +69,9 @@ class Pair:
     def compare(self) -> "Pair":
         """Finds the conflicts."""
         a, b = (shot.steps[BASES[0]] for shot in self._both)
-        beyond = [cv2.max(cv2.subtract(x, shot.high), cv2.subtract(shot.low, x)).reshape(x.shape).max(-1)
+        beyond = [cv2.max(cv2.subtract(x, shot.high), cv2.subtract(shot.low, x)).reshape(x.shape)
                   for x, shot in zip((b, a), self._both)]
-        quick = np.minimum(*beyond) * np.float32(1 / 255)
+        quick = np.minimum(*(over_channels(np.maximum, x) for x in beyond)) * np.float32(1 / 255)
         if self._peaks(quick, BASES[0], _QUICK_PEAK).any():
             found = [one for base in self._bases() for one in self._candidates(base)]
             # Where one thing surely moved, what is less sure is its other place.
@@ -174,4 +185,4 @@ class Pair:
 def _outside(values: np.ndarray, low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """How far values `[h, w, C]` are outside a range: root mean square over channels, `[h, w]`."""
     beyond = np.maximum(np.maximum(values - high, low - values), 0)
-    return np.sqrt(np.square(beyond).mean(-1))
+    return np.sqrt(channel_mean(np.square(beyond)))

@@ -25,6 +25,16 @@ _MOST_SAMPLES = 1000
 _QUICK_LAST = 6  # the step up to which `low` and `high` go
 
 
+def over_channels(which: np.ufunc, planes: np.ndarray) -> np.ndarray:
+    """`which`, such as `np.maximum`, over the last axis of `[h, w, C]`: `[h, w]`, ten times as fast as `max(-1)`."""
+    return functools.reduce(which, np.moveaxis(planes, -1, 0))
+
+
+def channel_mean(planes: np.ndarray) -> np.ndarray:
+    """`planes.mean(-1)` of float32 `[h, w, C]`."""
+    return over_channels(np.add, planes) / np.float32(planes.shape[-1])
+
+
 def disc(radius: int) -> np.ndarray:
     """A disc as a structuring element, uint8."""
     return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1,) * 2)
@@ -62,7 +72,7 @@ class Blurs:
 
     def planes(self) -> np.ndarray:
         """All steps at one size, float32 `[len(SIGMAS_PX), h, w, C]` in [0, 1]."""
-        return np.stack([_enlarged(step, self.valid.shape) for step in self.steps]).astype(np.float32) / np.float32(255)
+        return np.divide([_enlarged(step, self.valid.shape) for step in self.steps], np.float32(255), dtype=np.float32)
 
 
 def blurs(small: np.ndarray, usable: np.ndarray) -> Blurs:
@@ -80,12 +90,12 @@ def blurs(small: np.ndarray, usable: np.ndarray) -> Blurs:
         steps.append(np.rint(255 * np.minimum(root, 1)).astype(np.uint8).reshape(light.shape))
         before = sigma
     spanned = [_enlarged(step, usable.shape) for step in steps[BASES[0] : _QUICK_LAST + 1]]
-    detail = np.square(cv2.subtract(steps[0], steps[2], dtype=cv2.CV_32F)).reshape(small.shape).mean(-1)
+    detail = channel_mean(np.square(cv2.subtract(steps[0], steps[2], dtype=cv2.CV_32F)).reshape(small.shape))
     # At full size black edges reach a little further (`borders`), and where a shot ends it must not be the only one.
     pad = _EDGE_PX + 1
     valid = inner(np.pad(usable, pad, mode="edge"), _EDGE_PX)[pad:-pad, pad:-pad]
     return Blurs(steps, *(functools.reduce(f, spanned).reshape(small.shape) for f in (cv2.min, cv2.max)), valid,
-                 (small >= _CLIPPED).any(-1), cv2.sqrt(cv2.blur(detail, (5, 5))))
+                 over_channels(np.logical_or, small >= _CLIPPED), cv2.sqrt(cv2.blur(detail, (5, 5))))
 
 
 def _enlarged(step: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -112,7 +122,7 @@ def blur_between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """
     small = [[cv2.resize(step, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA) for step in planes[1:]]
              for planes in (a, b)]
-    grays = [[step if step.ndim == 2 else step.mean(-1) for step in planes] for planes in small]
+    grays = [[step if step.ndim == 2 else channel_mean(step) for step in planes] for planes in small]
     found = np.maximum(_blur_map(*grays), _blur_map(*grays[::-1])).astype(np.uint8)
     return cv2.resize(found, a.shape[2:0:-1], interpolation=cv2.INTER_NEAREST)
 

@@ -18,6 +18,7 @@ _CHOICES = {
     "hot_pixels": ("replace", "keep"),
     "moving": ("once", "as-found"),
     "tie": (None, "near", "far"),
+    "device": ("auto", "cpu", "gpu"),
 }
 
 
@@ -41,6 +42,8 @@ class PhotoOptions:
         wherever a shot that has it is the sharpest.  Only with `pixels="shots"`, and without masks.
       tie: which shot gets the larger weight where two are equally sharp: the "near" or the "far" one (`focus_order`);
         None: neither.
+      device: where shots are blended with `pixels="shots"`: on the "cpu", on a "gpu", or "auto": on a GPU if there is
+        one that JAX knows and the shots are large enough to pay for its start (`device_choice`).
     """
 
     align: str = "pso-sift"
@@ -52,6 +55,7 @@ class PhotoOptions:
     hot_pixels: str = "replace"
     moving: str = "once"
     tie: str | None = None
+    device: str = "cpu"
 
     def check(self) -> None:
         """Raises UserError if an option is not one of its choices, or excludes another."""
@@ -92,6 +96,7 @@ class PhotoResult:
         that of the largest local spatial frequency, as in the paper's focus mask.
       confidence: float32 `[H, W]` in [0, 1]: how far the largest weight is from an even share; None: not known.
       alone: the share of the frame that one shot alone shows, in [0, 1]; it is as sharp there as that shot.
+      device: what blended the shots, if it was no CPU: "NVIDIA H200"; None: the CPU.
       moved: in how many places something moved, so that one shot or some that agree were taken there.
       registrations: for each shot that was used its `registration.Registration`; None for the reference and with
         `align="none"`.
@@ -116,3 +121,4 @@ class PhotoResult:
     confidence: np.ndarray | None = None
     alone: float = 0.0
     moved: int = 0
+    device: str | None = None

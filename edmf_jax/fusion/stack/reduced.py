@@ -1,19 +1,19 @@
 """Shots made smaller, leveled, for a network that need not see every pixel of a large picture (`chooser`)."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 
 from edmf_jax.fusion.pixels import full_scale
-from edmf_jax.fusion.stack import tone
 from edmf_jax.fusion.stack.aligned import AlignedShot
 from edmf_jax.fusion.stack.evidence import Evidence, cell_means, measure
-from edmf_jax.fusion.stack.leveling import level
 from edmf_jax.fusion.stack.tiles import BlendTile, Part, cells_of, over_tiles
 
-MOST_PX = 1.6e6
-_WHITE = 65535
+MOST_PX = 1.6e6  # of a shot
+MOST_WHOLE_PX, MOST_ALL_PX, LEAST_PX = 3.2e6, 12e6, 0.5e6  # of all shots together; of a shot, for the latter's sake
 _WHOLE_CELL, _CLIPPED = 0.999, 0.995
 
 
@@ -25,24 +25,22 @@ class View:
       shot: its pixels `[h, w, C]`.
       evidence: of `shot`.
       clipped: how much of each pixel of rows and columns is clipped, float32 `[h, w]` in [0, 1].
-      is_reduced: whether it is smaller than the shot itself.
     """
 
     shot: AlignedShot
     evidence: Evidence
     clipped: Callable[[Part], np.ndarray]
-    is_reduced: bool
-
-    @property
-    def nbytes(self) -> int:
-        """What it takes, bytes."""
-        return self.shot.nbytes + self.evidence.nbytes + self.shot.image[..., 0].size
 
 
-def factor_of(shape: tuple[int, ...]) -> int:
-    """By how much a frame (H, W, …) is reduced to at most `MOST_PX` pixels: 1, 2, 4, … (tiles begin at multiples)."""
-    factor = 1
-    while shape[0] * shape[1] > MOST_PX * factor**2:
+def factor_of(shape: tuple[int, ...], count: int) -> int:
+    """By how much a frame (H, W, …) is reduced: 1, 2, 4, … (tiles begin at multiples).
+
+    To at most `MOST_PX` a shot; at least by 2 if the `count` shots have more than `MOST_WHOLE_PX` together; and so that
+    they have at most `MOST_ALL_PX`, but for that no further than to `LEAST_PX`.
+    """
+    pixels, factor = shape[0] * shape[1], 1
+    while (pixels > MOST_PX * factor**2 or (factor == 1 and count * pixels > MOST_WHOLE_PX)
+           or (count * pixels > MOST_ALL_PX * factor**2 and pixels > LEAST_PX * factor**2)):
         factor *= 2
     return factor
 
@@ -55,27 +53,29 @@ def reduced_shape(shape: tuple[int, ...], factor: int) -> tuple[int, int]:
 def view(shot: AlignedShot, evidence: Evidence, factor: int) -> View:
     """A shot reduced by `factor`, with evidence of its own; 1: as it is."""
     if factor == 1:
-        return View(shot, evidence, lambda part: _is_clipped(shot.image[part]).astype(np.float32),
-                    is_reduced=False)
+        return View(shot, evidence, lambda part: _is_clipped(shot.image[part]) * np.float32(1 / 255))
     size, channels = reduced_shape(shot.image.shape, factor), shot.image.shape[2]
-    image, clipped = np.empty((*size, channels), np.uint16), np.empty(size, np.uint8)
-    valid = None if shot.is_whole else np.empty(size, bool)
+    image, clipped = np.empty((*size, channels), shot.image.dtype), np.empty(size, np.uint8)
+    valid = None if shot.valid is None else np.empty(size, bool)
 
     def look(tile: BlendTile) -> None:
-        there, seen = cells_of(tile.kept, factor), shot.part(tile.kept)
-        mean = cell_means(np.clip(seen.pixels, 0, 1), factor).reshape(image[there].shape)
-        image[there] = np.rint(_WHITE * mean)
-        share = cell_means(_is_clipped(shot.image[tile.kept]).astype(np.float32), factor)
-        clipped[there] = np.rint(255 * share)
+        there, own = cells_of(tile.kept, factor), shot.image[tile.kept]
+        # Means of the shot's own values: those of light differ by less than what is looked for here.
+        image[there] = cell_means(own, factor).reshape(image[there].shape)
+        clipped[there] = cell_means(_is_clipped(own), factor)
         if valid is not None:
-            valid[there] = cell_means((seen.weight > 0).astype(np.float32), factor) > _WHOLE_CELL
+            valid[there] = cell_means(shot.valid[tile.kept].astype(np.float32), factor) > _WHOLE_CELL
 
     over_tiles(look, shot.image.shape, 0)
-    curve = np.tile(tone.GRID, (channels, 1))  # leveled already, so to and from one curve
-    small = AlignedShot(image, valid, None, level(curve, None, [curve], curve, size))
-    return View(small, measure(small, evidence.noise / factor**2),
-                lambda part: clipped[part] * np.float32(1 / 255), is_reduced=True)
+    leveling = dataclasses.replace(shot.leveling, frame=(*size, channels))
+    small = AlignedShot(image, valid, shot.edge_region, leveling)
+    slope = leveling.slope  # which `measure` multiplies noise by, and which is in the evidence's already
+    own_noise = evidence.noise / slope**2 if slope > 0 else 0.0
+    return View(small, measure(small, own_noise / factor**2),
+                lambda part: clipped[part] * np.float32(1 / 255))
 
 
-def _is_clipped(raw: np.ndarray) -> np.ndarray:
-    return raw.max(-1) >= _CLIPPED * full_scale(raw.dtype)
+def _is_clipped(own: np.ndarray) -> np.ndarray:
+    """uint8 `[h, w]`: 255 where any channel of the shot's own values `[h, w, C]` is clipped, else 0."""
+    channels = [cv2.extractChannel(own, channel) for channel in range(own.shape[2])]  # ten times as fast as NumPy's max
+    return cv2.compare(functools.reduce(cv2.max, channels), _CLIPPED * full_scale(own.dtype), cv2.CMP_GE)

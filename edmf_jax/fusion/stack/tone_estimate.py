@@ -11,6 +11,7 @@ picture that it has not seen clearly better than the one before it.
   explains the difference, only gain is, and a note says so.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -59,20 +60,21 @@ class Difference(NamedTuple):
     note: str | None
 
 
-def compare(reference: np.ndarray, moving: np.ndarray, valid: np.ndarray) -> Difference:
+def compare(reference: np.ndarray, moving: np.ndarray, valid: np.ndarray, each: Callable = map) -> Difference:
     """Compares two small copies in one frame.
 
     Args:
       reference, moving: float32 `[h, w, C]` in [0, 1], encoded.
       valid: bool `[h, w]`: True where both have pixels.
+      each: `map`, or that of a pool with free threads.
     """
     equal = reference_curve(reference.shape[2])
     copies = small_copies(reference, moving, valid)
-    both = [_View(copies, 1, in_light) for in_light in (True, False)]
+    both = list(each(lambda in_light: _View(copies, 1, in_light), (True, False)))
     if not all(view.can_tell for view in both):
         return Difference(equal, None, None)  # nothing to compare: the exposures are taken as equal
     middle, other = both if both[1].spread >= _ENCODED_BLUR * both[0].spread else both[::-1]
-    view, found, left = _explain(copies, middle)
+    view, found, left = _explain(copies, middle, each)
     explained = left <= _UNEXPLAINED
     if not explained:
         found = tone_model.fit(view.samples, _FULL[:1], view.knots)
@@ -86,12 +88,12 @@ def compare(reference: np.ndarray, moving: np.ndarray, valid: np.ndarray) -> Dif
     return Difference(_finished(found, view.samples), field, None if explained else NOTE)
 
 
-def _explain(copies: Copies, middle: "_View") -> tuple["_View", Fit, float]:
+def _explain(copies: Copies, middle: "_View", each: Callable) -> tuple["_View", Fit, float]:
     """The blur under which shots are compared, the model that is worth it, and the spread that it leaves."""
     view = _View(copies, 0, middle.in_light, middle.full)
-    found, left = view.climb()
+    found, left = view.climb(each)
     if left > _FIELD_FROM and view.coverage > _FIELD_COVERAGE:
-        candidate, less = view.climb(with_field=True)
+        candidate, less = view.climb(each, with_field=True)
         wider = spread(middle.samples, candidate.residuals(middle.samples))
         if less < _FIELD * left and wider < max(less, _FIELD_WIDER * middle.spread):
             return view, candidate, less
@@ -99,7 +101,7 @@ def _explain(copies: Copies, middle: "_View") -> tuple["_View", Fit, float]:
         return view, found, left
     wide = _View(copies, 2, middle.in_light, middle.full)
     view = wide if wide.can_tell and middle.apart(wide) > _DRIFT else middle
-    return view, *view.climb(freely=view is middle)
+    return view, *view.climb(each, freely=view is middle)
 
 
 class _View:
@@ -124,13 +126,15 @@ class _View:
         """The share of the picture's blocks that have samples."""
         return len(np.unique(self.samples.blocks(self.block_count))) / self.block_count**2
 
-    def climb(self, *, freely: bool = True, with_field: bool = False) -> tuple[Fit, float]:
+    def climb(self, each: Callable = map, *, freely: bool = True, with_field: bool = False) -> tuple[Fit, float]:
         """The freest model that is worth it, and the spread that it leaves where it was not fitted."""
-        best = None
-        for groups, share in _LADDER[: None if freely else 2]:
-            groups = (*groups, "field") if with_field else groups
-            found = tone_model.fit(self.samples, groups, self.knots, self.full)
-            left = spread(self.samples, found.held_out(self.samples, self.block_count))
+        def fitted(groups: tuple[str, ...]) -> tuple[Fit, float]:
+            found = tone_model.fit(self.samples, (*groups, "field") if with_field else groups, self.knots, self.full)
+            return found, spread(self.samples, found.held_out(self.samples, self.block_count))
+
+        ladder, best = _LADDER[: None if freely else 2], None
+        # The freest one, which takes the longest, is begun first.
+        for (_, share), (found, left) in zip(ladder, list(each(fitted, [groups for groups, _ in ladder[::-1]]))[::-1]):
             if best is None or left < share * best[1]:
                 best = found, left
         return best

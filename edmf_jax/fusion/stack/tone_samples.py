@@ -57,7 +57,7 @@ def small_copies(reference: np.ndarray, moving: np.ndarray, valid: np.ndarray) -
 
 def _through(table: np.ndarray, values: np.ndarray) -> np.ndarray:
     """`table`, of values from 0 to 1, at `values`: float32; a few times faster than a power or `np.interp`."""
-    return table.take((values * np.float32(len(table) - 1) + np.float32(0.5)).astype(np.int32))
+    return table.take((values * np.float32(len(table) - 1) + np.float32(0.5)).astype(np.intp))
 
 
 def _halved(planes: np.ndarray) -> np.ndarray:
@@ -81,6 +81,7 @@ class Samples:
     def __init__(self, copies: Copies, share: float, in_light: bool):
         """Blurs `copies` by `share` of their diagonal, as linear light or as encoded values."""
         self._copies, self._in_light = copies, in_light
+        self._hats: tuple[np.ndarray, np.ndarray] | None = None
         height, width, self.channels = copies.usable.shape
         self._sigma = share * float(np.hypot(height, width))
         step = max(1, int(0.75 * self._sigma), int(np.sqrt(height * width / _MOST_POSITIONS)))
@@ -116,6 +117,18 @@ class Samples:
         """`gain_field.basis` at the samples, `[N, TERM_COUNT]`."""
         return gain_field.basis(*self.position)
 
+    @Lazy
+    def own(self) -> np.ndarray:
+        """1 in the column of each sample's channel, `[N, C]`."""
+        return np.eye(self.channels)[self.channel]
+
+    def hats(self, knots: np.ndarray) -> np.ndarray:
+        """`hats` of x about knots, which are the same at each step of a fit."""
+        kept = self._hats
+        if kept is None or kept[0] is not knots:
+            self._hats = kept = knots, hats(self.x, knots)
+        return kept[1]
+
     def harmonized(self, curves: np.ndarray) -> "Samples":
         """The same samples with `y` as the other shot would show it if it were blurred at the reference's exposure.
 
@@ -145,6 +158,11 @@ class Samples:
         """`values` `[h, w, C]`, 0 where they are not usable, blurred, on the grid."""
         planes = cv2.split(values * self._copies.usable)
         return np.stack([gaussian_blur(plane, self._sigma)[self._grid] for plane in planes], -1)
+
+
+def hats(values: np.ndarray, knots: np.ndarray) -> np.ndarray:
+    """Triangles about the knots, `[N, len(knots)]`: nothing is known outside them, so a bend falls to 0."""
+    return np.maximum(0, 1 - np.abs(values[:, None] - knots) / (knots[1] - knots[0]))
 
 
 def along(channel: np.ndarray, at: np.ndarray, grid: np.ndarray, curves: np.ndarray) -> np.ndarray:

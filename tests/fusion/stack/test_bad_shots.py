@@ -110,7 +110,8 @@ def test_best_effort_uses_an_uncertain_place_and_says_so(sketched):
 
 def test_a_repeated_shot_is_left_out_of_three_and_refused_of_two(sketched):
     found, lines = aligned([*sketched[:2], sketched[0]], (0, 1, 2))
-    assert found.used == (0, 1) and lines == ["C: it is the same picture as A"]
+    assert found.used == (0, 1) and found.copies == {2}
+    assert lines == ["warning: C: left out, it is the same picture as A"]
     with pytest.raises(UserError, match="B is the same picture as A; give every shot once"):
         aligned([sketched[0]] * 2, (0, 1))
 

@@ -43,7 +43,7 @@ def test_the_size_of_the_tiles_changes_nothing(monkeypatch, count):
 
 def test_where_one_shot_is_sharp_its_exact_pixels_are_taken(monkeypatch):
     equal = tone_estimate.Difference(tone.reference_curve(3), None, None)
-    monkeypatch.setattr(tone_estimate, "compare", lambda reference, moving, valid: equal)
+    monkeypatch.setattr(tone_estimate, "compare", lambda reference, moving, valid, each: equal)
     _, a, b = (np.rint(255 * x).astype(np.uint8) for x in shots(120, 200))
     result = fuse_photos([a, b], options=ALIGNED)
     assert (result.image[:, :84] == a[:, :84]).mean() > 0.99
@@ -153,7 +153,7 @@ def test_weights_name_a_network_and_a_network_only(monkeypatch):
     a, b = (exposed(x) for x in shots(50, 60)[1:])
     calls = []
     monkeypatch.setattr(tiling, "fuse_piece", lambda model, params, x, y, shape: calls.append(x) or (x + y) / 2)
-    from_shots = edmf_jax.fuse([a, b], align="none")
+    from_shots = edmf_jax.fuse([a, b], "none", align="none")
     assert not calls
     edmf_jax.fuse([a, b], WEIGHTS, align="none")
     assert len(calls) == 1
@@ -169,7 +169,7 @@ def test_the_report_says_where_the_pixels_come_from(tmp_path):
     for name, shot in (("a", a), ("b", b)):
         write_image(tmp_path / f"{name}.png", exposed(shot))
     command = ["fuse", str(tmp_path / "a.png"), str(tmp_path / "b.png"), "-o", str(tmp_path / "out.png"), "--align",
-               "none", "--pixels", "shots", "--report", str(tmp_path / "page.html")]
+               "none", "--pixels", "shots", "--weights", "none", "--report", str(tmp_path / "page.html")]
     assert main.main(command) == 0
     page = (tmp_path / "page.html").read_text()
     assert "shots: each from the shots that are sharp there" in page and "SHA-256" not in page

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from edmf_jax.core import chooser as core
+from edmf_jax.core import chooser_layout
 from edmf_jax.fusion.stack import chooser, evidence, reduced, tone
 from edmf_jax.fusion.stack.aligned import AlignedShot
-from edmf_jax.fusion.stack.chooser_engine import OnnxEngine, XlaEngine, features
+from edmf_jax.fusion.stack.chooser_engine import OpenCvEngine, XlaEngine, features
 from edmf_jax.fusion.stack.leveling import level
+from edmf_jax.weights.chooser_onnx import to_onnx
 
-pytest.importorskip("onnxruntime")
+pytest.importorskip("onnx")
 HALF_PRECISION = {"rtol": 2e-3, "atol": 0.05}
 
 
@@ -41,7 +43,7 @@ def trained():
     params = core.init_params(jax.random.key(0), core.SIZES["small"])
     params["head"]["kernel"] = 0.05 * jax.random.normal(jax.random.key(1), params["head"]["kernel"].shape)
     params = jax.tree.map(np.asarray, params)
-    return OnnxEngine(params), params
+    return OpenCvEngine(to_onnx(params)), params
 
 
 def test_features_are_those_that_are_trained_on(rng):
@@ -57,7 +59,7 @@ def test_features_are_those_that_are_trained_on(rng):
 
 def test_an_untrained_network_corrects_nothing(rng):
     params = jax.tree.map(np.asarray, core.init_params(jax.random.key(0), core.SIZES["small"]))
-    assert not corrections((OnnxEngine(params), params), *shots_of(rng, 61, 90)).any()
+    assert not corrections((OpenCvEngine(to_onnx(params)), params), *shots_of(rng, 61, 90)).any()
 
 
 def test_what_is_kept_and_the_order_of_the_shots_change_nothing(rng, trained, monkeypatch):
@@ -68,9 +70,28 @@ def test_what_is_kept_and_the_order_of_the_shots_change_nothing(rng, trained, mo
     np.testing.assert_allclose(corrections(trained, shots, measured, order=(2, 0, 1)), expected, **HALF_PRECISION)
 
 
+def test_no_correction_is_larger_than_its_limit_which_is_less_for_stacks(rng, trained):
+    shots, measured = shots_of(rng, 61, 90)
+    network = chooser.Network(trained, shots[0].image.shape, 1.5)
+    free = chooser.Network(trained, shots[0].image.shape)
+    views = [reduced.view(*one, 1) for one in zip(shots, measured)]
+    for i, view in enumerate(views):
+        network.add(i, view)
+        free.add(i, view)
+    limited, whole = (np.stack([one.correction(i, lambda: views[i]) for i in range(3)])  # noqa: B023
+                      for one in (network, free))
+    assert np.abs(whole).max() > 2 and np.abs(limited).max() <= 1.5
+    small = np.abs(whole) < 0.5
+    np.testing.assert_array_equal(limited[small], whole[small])
+    assert [chooser_layout.most_change(count) for count in (2, 3, 4, 30)] == [16, 16, 6, 6]
+
+
 def test_frames_are_reduced_to_a_bounded_number_of_pixels():
-    assert [reduced.factor_of(shape) for shape in ((1000, 1600), (1001, 1600), (4000, 6000), (9000, 12000))] == [
+    assert [reduced.factor_of(shape, 2) for shape in ((1000, 1600), (1001, 1600), (4000, 6000), (9000, 12000))] == [
         1, 2, 4, 16]
+    # Ten shots of 0.4 MP have too many pixels together; of 24 MP, ten are seen as two are, and thirty smaller.
+    assert [reduced.factor_of((600, 667), count) for count in (2, 7, 8, 10, 100)] == [1, 1, 2, 2, 2]
+    assert [reduced.factor_of((4000, 6000), count) for count in (2, 8, 30)] == [4, 4, 8]
     assert reduced.reduced_shape((1001, 1603, 3), 4) == (251, 401)
 
 
@@ -79,7 +100,7 @@ def test_a_reduced_shot_is_the_mean_of_what_it_shows(rng):
     view = reduced.view(shot, measured, 4)
     assert view.shot.image.shape == (16, 24, 3)
     expected = (shot.image / 255).reshape(16, 4, 24, 4, 3).mean((1, 3))
-    np.testing.assert_allclose(view.shot.tile(slice(0, 16), slice(0, 24)).pixels, expected, atol=2 / 65535)
+    np.testing.assert_allclose(view.shot.tile(slice(0, 16), slice(0, 24)).pixels, expected, atol=0.51 / 255)
     np.testing.assert_array_equal(view.shot.valid, np.broadcast_to(np.arange(24) < 19, (16, 24)))
     clipped = (shot.image.max(-1) == 255) | (shot.image.max(-1) == 254)
     np.testing.assert_allclose(view.clipped((slice(0, 16), slice(0, 24))),

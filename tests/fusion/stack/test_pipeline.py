@@ -69,7 +69,7 @@ def test_the_size_of_the_tiles_changes_nothing(monkeypatch, count):
 
 def test_two_shots_are_the_network_of_both(monkeypatch):
     equal = tone_estimate.Difference(tone.reference_curve(1), None, None)
-    monkeypatch.setattr(tone_estimate, "compare", lambda reference, moving, valid: equal)
+    monkeypatch.setattr(tone_estimate, "compare", lambda reference, moving, valid, each: equal)
     _, a, b = shots(61, 72, 1)
     result = fuse_photos([a, b], weights=WEIGHTS, options=ALIGNED)
     np.testing.assert_allclose(result.image[..., 0], in_one_piece(a[..., 0], b[..., 0]).clip(0, 1), atol=2e-6)
@@ -343,8 +343,8 @@ def test_a_shot_that_is_given_twice_is_left_out_of_three():
     _, a, b = shots(64, 80)
     lines = []
     result = fuse_photos([a, b, lambda: b.copy()], ["A", "B", "C"], weights=WEIGHTS, options=ALIGNED,
-                         left_out=lambda name, reason: lines.append(f"{name}: {reason}"))
-    assert lines == ["C: it is the same picture as B"]
+                         left_out=lambda name, reason: lines.append("missed"), warn=lines.append)
+    assert lines == ["C: left out, it is the same picture as B"]
     assert result.used == (0, 1) and dict(result.left_out) == {2: "it is the same picture as B"}
     np.testing.assert_array_equal(result.image, fuse_photos([a, b], weights=WEIGHTS, options=ALIGNED).image)
 
