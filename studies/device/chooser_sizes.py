@@ -130,14 +130,15 @@ def compile_all(simulation: Simulation, students: Sequence[Student], log) -> Non
 
 
 def run(simulation: Simulation, students: Sequence[Student], out: Path, seconds: float, log) -> None:
-    """Trains all students on each batch until the time is up or a signal asks to stop."""
+    """Trains all students on each batch until the time is up or a signal asks to stop; not at all without time left."""
     stopped: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda which, _: stopped.append(which))
     began = saved = logged = time.perf_counter()
     step, config, kept = 0, simulation.config, list(KEPT)
     with (out / "chooser-sizes.jsonl").open("a") as file:
-        while not stopped and (progress := (time.perf_counter() - began) / seconds) < 1:
+        while not stopped and (passed := time.perf_counter() - began) < seconds:
+            progress = passed / seconds
             rate, batch = rate_at(progress, config, step), simulation.batch(step)
             reports = [student.train(batch, rate) for student in students]
             step += 1
