@@ -6,8 +6,10 @@ from typing import Any
 Array = Any  # np.ndarray or jax.Array
 Params = Mapping[str, Mapping[str, Array]]
 
-POWER = 10.0  # of the hand-made strength, see `fusion.stack.evidence`
-FLOOR = 1e-3  # of that strength
+POWER = 10.0  # of the strength, which is the root of the hand-made evidence: twice as sharp counts a thousand times
+FLOOR = 1e-3  # of the strength; a quarter of an 8-bit level: flatter areas count as equally sharp in all shots
+CLIPPED = 0.995  # of full scale; from here on a value counts as clipped
+WHOLE_CELL = 0.999  # of a cell's pixels must be there, for it to count
 SIZES = {"small": (8, 10, 16, 24), "medium": (14, 20, 30, 36), "large": (20, 30, 48, 64)}
 """Size → channels at 1/2, 1/4, 1/8, 1/16 of the resolution; about 50, 150 and 400 thousand parameters."""
 FEATURES = 9  # of each pixel, see `features`

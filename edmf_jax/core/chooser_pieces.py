@@ -9,12 +9,11 @@ import jax.numpy as jnp
 from edmf_jax.core import chooser
 from edmf_jax.core.blending import correction_margin, logits
 from edmf_jax.core.chooser import MOST_CHANGE, Encoded, Params, Pooled, Shots
+from edmf_jax.core.chooser_layout import CLIPPED, WHOLE_CELL
 from edmf_jax.core.hand_made import CELL_PX
 from edmf_jax.core.leveled import Leveling, leveled, white
 from edmf_jax.core.measuring import MARGIN_PX, RIM_PX, coarse, evidence, inner_pixels, planes_of, positions, without_rim
 from edmf_jax.core.piecewise import Place, cell_means, inner, mirrored, repeated, take
-
-_CLIPPED, _WHOLE_CELL = 0.995, 0.999
 
 
 def reduced(raw: jax.Array, valid: jax.Array, place: Place, factor: int) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -25,13 +24,13 @@ def reduced(raw: jax.Array, valid: jax.Array, place: Place, factor: int) -> tupl
       and whether the shot has all of it, bool.
     """
     raw = jnp.moveaxis(inner_pixels(raw, MARGIN_PX), -1, 0)
-    clipped = (raw.max(0) >= jnp.asarray(_CLIPPED * white(raw), jnp.float32)).astype(jnp.float32)
+    clipped = (raw.max(0) >= jnp.asarray(CLIPPED * white(raw), jnp.float32)).astype(jnp.float32)
     planes = jnp.concatenate([raw.astype(jnp.float32), 255 * clipped[None],
                               inner(valid, MARGIN_PX)[None].astype(jnp.float32)])
     planes = cell_means(repeated(planes, (place.height, place.width), first=(place.top, place.left)), factor)
     rounded = (lambda x: jnp.floor(x + 0.5)) if factor == 2 else jnp.rint  # as OpenCV does
     own = rounded(planes[:-2]) if jnp.issubdtype(raw.dtype, jnp.integer) else planes[:-2]
-    return own.astype(raw.dtype), rounded(planes[-2]).astype(jnp.uint8), planes[-1] > _WHOLE_CELL
+    return own.astype(raw.dtype), rounded(planes[-2]).astype(jnp.uint8), planes[-1] > WHOLE_CELL
 
 
 def seen(own: jax.Array, clipped: jax.Array, valid: jax.Array, leveling: Leveling, noise: jax.Array,
@@ -52,7 +51,7 @@ def seen(own: jax.Array, clipped: jax.Array, valid: jax.Array, leveling: Levelin
     planes = planes_of(pixels)
     fine = jnp.sqrt(evidence(take(planes, *around), without_rim(take(valid, *around), *around, place), noise))
     cells, covered = (cell_means(repeated(x, sizes), CELL_PX) for x in (planes, valid.astype(jnp.float32)))
-    frame = coarse(cells, covered > _WHOLE_CELL, noise, tuple(-(-size // CELL_PX) for size in sizes))
+    frame = coarse(cells, covered > WHOLE_CELL, noise, tuple(-(-size // CELL_PX) for size in sizes))
     hand = logits(fine.astype(jnp.float16), jnp.full(fine.shape, 255, jnp.uint8), frame, jnp.float32(0), place)
     hand = inner(hand, (hand.shape[0] - valid.shape[0]) // 2)
     continued = [mirrored(jnp.arange(side) - margin, size) for side, size in zip(sides, sizes)]

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from edmf_jax.core import chooser
+from edmf_jax.core import chooser, chooser_layout
 from edmf_jax.core.color import to_8_bits
 from edmf_jax.core.hand_made import hand_made_logits, noise_energy
 from edmf_jax.errors import UserError
@@ -21,7 +21,6 @@ from edmf_jax.simulate.batch import canvas_px
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 _BUCKET_PX, _MARGIN_PX = (448, 576), 32  # pictures are cropped, and continued mirrored, to one size
-_CLIPPED = 0.995
 
 
 class Pair(NamedTuple):
@@ -96,7 +95,7 @@ def _fuse(params, pixels):
     pixels = pixels[None]
     hand = hand_made_logits(pixels, None, noise_energy(pixels), rim=False)
     shots = chooser.Shots(pixels, hand, jnp.ones(pixels.shape[:-1], bool),
-                          (pixels >= _CLIPPED).any(-1).astype(jnp.float32))
+                          (pixels >= chooser_layout.CLIPPED).any(-1).astype(jnp.float32))
     chosen = chooser.choice(*chooser.choose(params, shots))
     mean = lambda weights: (weights[..., None] * pixels).sum(1)[0]
     network = mean(chosen.weights)

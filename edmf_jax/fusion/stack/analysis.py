@@ -5,13 +5,12 @@ tile and shot by shot.
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from edmf_jax.fusion.pixels import to_unit
+from edmf_jax.fusion.pixels import over_channels, to_unit
 from edmf_jax.fusion.stack import borders, exposure, leveling, local_light, sharpness, shots, tone, tone_estimate
 from edmf_jax.fusion.stack.gain_field import GainField
 from edmf_jax.fusion.stack.sketches import Sketch
@@ -52,7 +51,7 @@ class ShotAnalysis:
 
         An area that is dark all over, but not as black as an edge, is a dark thing in the scene.
         """
-        brightest = functools.reduce(np.maximum, np.moveaxis(self.copy, -1, 0))  # many times as fast as max(-1)
+        brightest = over_channels(np.maximum, self.copy)
         dark_thing = (self.dark > _DARK_ALL_OVER) & (brightest > borders.BLACK)
         return self.valid & ((self.dark < _MAX_DARK_SHARE) | dark_thing)
 

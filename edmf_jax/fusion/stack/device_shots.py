@@ -34,7 +34,7 @@ class Shot:
         self.leveling: Leveling = steps.on_device(shot.leveling, dtype)
         self.dtype = dtype if dtype in (np.uint8, np.uint16) else np.dtype(np.float32)
         self._kept, self._excluded, self._edge_region = kept, excluded, shot.edge_region
-        self._valid, self._slope = _valid_of(shot.image, shot.valid, shot.edge_region), shot.leveling.slope
+        self._valid = _valid_of(shot.image, shot.valid, shot.edge_region)
 
     def noise_of_view(self, factor: int) -> np.float32:
         """The energy of the noise in the shot reduced by `factor`, as `reduced.view` has it."""

@@ -16,18 +16,17 @@ NumPy and OpenCV, in float32.  `core.hand_made` is the twin in jax.numpy, for tr
 """
 
 import dataclasses
-import functools
 
 import cv2
 import numpy as np
 
+from edmf_jax.core.chooser_layout import FLOOR, POWER
 from edmf_jax.core.color import NEUTRAL, rgb_to_ycbcr
+from edmf_jax.fusion.pixels import over_channels
 from edmf_jax.fusion.stack import borders, holes
 from edmf_jax.fusion.stack.aligned import AlignedShot
 from edmf_jax.fusion.stack.tiles import BlendTile, Part, cells_of, grown, inside, over_tiles
 
-POWER = 10  # of the strength, which is the root of the evidence: twice as sharp counts a thousand times
-FLOOR = 1e-3  # of the strength; a quarter of an 8-bit level: flatter areas count as equally sharp in all shots
 CELL_PX = 8
 _COARSE_WEIGHT = 0.07
 _CHROMA_WEIGHT = 0.5
@@ -109,7 +108,7 @@ def measure(shot: AlignedShot, noise: float) -> Evidence:
         kept = inside(tile.kept, tile.context)
         fine[tile.kept] = np.sqrt(_windowed(planes, _without_rim(own, tile.context, shot.image.shape), noise)[kept])
         if weights is not None:  # rounded up: the weight of a pixel that the shot has does not become 0
-            largest = functools.reduce(np.maximum, np.moveaxis(seen.channel_weight[kept], -1, 0))  # many times as fast
+            largest = over_channels(np.maximum, seen.channel_weight[kept])
             weights[tile.kept] = np.ceil(255 * largest)
         there = cells_of(tile.kept, CELL_PX)
         cells[there] = cell_means(planes[kept], CELL_PX).reshape(*cells[there].shape)

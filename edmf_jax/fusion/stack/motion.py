@@ -23,6 +23,7 @@ import functools
 import cv2
 import numpy as np
 
+from edmf_jax.fusion.pixels import over_channels
 from edmf_jax.fusion.stack import motion_match
 from edmf_jax.fusion.stack.motion_blurs import (
     BASES,
@@ -33,7 +34,6 @@ from edmf_jax.fusion.stack.motion_blurs import (
     disc,
     grown,
     inner,
-    over_channels,
     unexplained,
 )
 

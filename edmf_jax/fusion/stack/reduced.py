@@ -1,20 +1,19 @@
 """Shots made smaller, leveled, for a network that need not see every pixel of a large picture (`chooser`)."""
 
 import dataclasses
-import functools
 from collections.abc import Callable
 
 import cv2
 import numpy as np
 
-from edmf_jax.fusion.pixels import full_scale
+from edmf_jax.core.chooser_layout import CLIPPED, WHOLE_CELL
+from edmf_jax.fusion.pixels import full_scale, over_channels
 from edmf_jax.fusion.stack.aligned import AlignedShot
 from edmf_jax.fusion.stack.evidence import Evidence, cell_means, measure
 from edmf_jax.fusion.stack.tiles import BlendTile, Part, cells_of, over_tiles
 
 MOST_PX = 1.6e6  # of a shot
 MOST_WHOLE_PX, MOST_ALL_PX, LEAST_PX = 3.2e6, 12e6, 0.5e6  # of all shots together; of a shot, for the latter's sake
-_WHOLE_CELL, _CLIPPED = 0.999, 0.995
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +63,7 @@ def view(shot: AlignedShot, evidence: Evidence, factor: int) -> View:
         image[there] = cell_means(own, factor).reshape(image[there].shape)
         clipped[there] = cell_means(_is_clipped(own), factor)
         if valid is not None:
-            valid[there] = cell_means(shot.valid[tile.kept].astype(np.float32), factor) > _WHOLE_CELL
+            valid[there] = cell_means(shot.valid[tile.kept].astype(np.float32), factor) > WHOLE_CELL
 
     over_tiles(look, shot.image.shape, 0)
     leveling = dataclasses.replace(shot.leveling, frame=(*size, channels))
@@ -77,5 +76,4 @@ def view(shot: AlignedShot, evidence: Evidence, factor: int) -> View:
 
 def _is_clipped(own: np.ndarray) -> np.ndarray:
     """uint8 `[h, w]`: 255 where any channel of the shot's own values `[h, w, C]` is clipped, else 0."""
-    channels = [cv2.extractChannel(own, channel) for channel in range(own.shape[2])]  # ten times as fast as NumPy's max
-    return cv2.compare(functools.reduce(cv2.max, channels), _CLIPPED * full_scale(own.dtype), cv2.CMP_GE)
+    return cv2.compare(over_channels(np.maximum, own), CLIPPED * full_scale(own.dtype), cv2.CMP_GE)
