@@ -5,8 +5,8 @@ of shots, `require_confident` turns an unreliable map into an error for the user
 
 Modules in reading order: `pipeline` (a pair: the steps), `views` and `planes` (what is compared), `features` (SIFT),
 `transforms`, `swarm` and `fitting` (the map from matches), `blurs`, `grid`, `correlation` and `tiles` (refinement),
-`flow` (where no single map is right), `verdict` (options, result, limits); `stack`, `neighbors` and `adjustment` (any
-number of shots); `warping`; `opencv_baselines` has OpenCV's methods for comparison.
+`flow` (where no single map is right), `verdict` (options, result, limits); `stack`, `neighbors`, `joining`, `placing`
+and `adjustment` (any number of shots); `warping`; `opencv_baselines` has OpenCV's methods for comparison.
 """
 
 from edmf_jax.registration.flow import Flow

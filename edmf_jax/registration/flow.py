@@ -78,8 +78,13 @@ class Flow:
 
     @property
     def largest_px(self) -> float:
-        """An upper bound of its displacements: a spline stays within its coefficients."""
-        return float(np.linalg.norm(self.coefficients, axis=-1).max())
+        """An upper bound of its displacements in the reference: each cell stays within its Bézier points.
+
+        It does within its coefficients too, but the outer ones stand for places outside, where no tile is.
+        """
+        rows, columns = (_bezier_points(side - 3) for side in self.coefficients.shape[:2])
+        points = np.einsum("ir,jc,rcd->ijd", rows, columns, self.coefficients)
+        return float(np.linalg.norm(points, axis=-1).max())
 
     def _basis(self, positions: np.ndarray, axis: int) -> np.ndarray:
         """The B-splines at `positions` along one axis, `[N, R or C]`."""
@@ -96,6 +101,16 @@ def _spline_basis(u: np.ndarray, cells: int) -> np.ndarray:
     basis = np.zeros((len(u), cells + 3))
     np.put_along_axis(basis, cell[:, None] + np.arange(4), values, 1)
     return basis
+
+
+def _bezier_points(cells: int) -> np.ndarray:
+    """From the coefficients along one axis to the Bézier points of all cells, `[3·cells + 1, cells + 3]`."""
+    points = np.zeros((3 * cells + 1, cells + 3))
+    for knot in range(cells + 1):
+        points[3 * knot, knot : knot + 3] = 1 / 6, 4 / 6, 1 / 6
+    for cell in range(cells):
+        points[3 * cell + 1 : 3 * cell + 3, cell + 1 : cell + 3] = np.array([[2, 1], [1, 2]]) / 3
+    return points
 
 
 def _cells(shape: tuple[int, ...], along: int) -> tuple[int, int]:

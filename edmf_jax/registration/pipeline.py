@@ -18,6 +18,8 @@ from edmf_jax.registration.views import Level, View
 AGREEMENT_PX = 1.5
 """A tile whose shift is shorter agrees with the map, px of the copy."""
 _COARSE_ROUNDS, _FINE_ROUNDS = 6, 3  # of refinement, on the coarsest and on larger copies
+_LONG_FLOW = 0.01  # of the diagonal: a longer one may make up for a map that started badly
+_MOVED = 2.0  # own errors of matching points, from which on they lie elsewhere
 _SIMILAR_SCALE = 1.2  # copies whose scales differ by more are brought to one before tiles are compared
 
 
@@ -58,7 +60,8 @@ def register_views(reference: View, moving: View, *, model: str = "auto", method
             return _in_place_if_so(dataclasses.replace(result, doubts=f"the {name} {view.doubts}"), reference, moving,
                                    config)
     best, was_quick = _register_from(QUICK, result, reference, moving, config)
-    if was_quick and not best.confident:  # a better start may lead to a map that can be trusted
+    is_bent = best.flow is not None and best.flow.largest_px > _LONG_FLOW * float(np.hypot(*reference.shape[:2]))
+    if was_quick and (is_bent or not best.confident):  # a better start may lead to a map that can be trusted
         again, _ = _register_from(THOROUGH, result, reference, moving, config)
         best = max((again, best), key=lambda one: (one.confident, one.agreeing_tiles))
     return _in_place_if_so(best, reference, moving, config)
@@ -93,7 +96,8 @@ def _register_from(kinds: Kinds, result: Registration, reference: View, moving: 
 
 def _in_place_if_so(found: Registration, reference: View, moving: View, config: RegistrationConfig) -> Registration:
     """`found`; or the identity, if `found` has little evidence and the shots lie on each other already."""
-    if found.method != "pso-sift" or not config.refine or (found.confident and found.inliers >= config.min_inliers):
+    if found.method != "pso-sift" or not config.refine or (
+            found.inliers >= config.min_inliers and (found.confident or _points_moved(found, reference, config))):
         return found
     to_copies = [planes.scaling_matrix(view.shape, view.color_copy.shape) for view in (reference, moving)]
     rival = to_copies[1] @ found.matrix @ np.linalg.inv(to_copies[0])
@@ -103,6 +107,15 @@ def _in_place_if_so(found: Registration, reference: View, moving: View, config: 
     return dataclasses.replace(found, matrix=np.eye(3), model="similarity", in_place=True, confident=True, doubts="",
                                flow=None, overlap=1.0, deviation_px=guess_px, inliers=0, points=None, targets=None,
                                tile_matches=None)
+
+
+def _points_moved(found: Registration, reference: View, config: RegistrationConfig) -> bool:
+    """Whether most matching points lie elsewhere: by more than a map may be off, and than they are off themselves."""
+    if found.points is None:
+        return False
+    moved, off = (float(np.median(np.linalg.norm(ends - found.targets, axis=1)))
+                  for ends in (found.points, transforms.project(found.matrix, found.points)))
+    return moved > max(deviation_limit(config, reference.shape), _MOVED * off)
 
 
 def check_options(model: str, method: str) -> None:

@@ -105,8 +105,16 @@ def test_a_copy_has_the_same_field():
 def test_the_field_is_bounded_and_goes_on_beyond_the_edge_as_at_the_edge(rng):
     one = some_flow(3)
     points = rng.uniform(-0.5, np.array(SHAPE[::-1]) - 0.5, (2000, 2))
-    assert np.linalg.norm(one.at(points), axis=1).max() <= one.largest_px
+    assert np.linalg.norm(one.at(points), axis=1).max() <= one.largest_px + 1e-9
     np.testing.assert_allclose(one.at(np.array([[-90.0, 77]])), one.at(np.array([[-0.5, 77]])))
+
+
+def test_the_bound_is_that_of_the_picture_and_not_of_coefficients_outside():
+    x = np.linspace(-1, 7, 9)  # a spline with linear coefficients is linear: 6 cells, knots at 0…6
+    slope = Flow(np.stack([np.tile(x, (7, 1)) - 2, np.zeros((7, 9))], -1), SHAPE)
+    np.testing.assert_allclose(slope.at(np.array([[-0.5, 100]])), [[-2, 0]], atol=1e-12)
+    assert slope.largest_px == pytest.approx(4)
+    assert np.abs(slope.coefficients).max() == 5
 
 
 # Chains

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edmf_jax.registration import in_place, register
+from edmf_jax.registration import Registration, RegistrationConfig, View, in_place, pipeline, register, transforms
 from tests.helpers.scenes import defocused, scene
 
 HEIGHT, WIDTH = 240, 320
@@ -96,3 +96,15 @@ def test_a_pair_with_nothing_to_register_by_is_taken_as_it_is():
     np.testing.assert_array_equal(found.matrix, np.eye(3))
     elsewhere = register(blob(1.0), warped(blob(9.0), [[1, 0, 25], [0, 1, 0]]))
     assert not elsewhere.in_place
+
+
+@pytest.mark.parametrize(("moved_px", "noise_px", "inliers", "stays"), [
+    (1.0, 0.5, 12, True), (9.0, 0.5, 12, False), (9.0, 9.0, 12, True), (9.0, 0.5, 11, True)])
+def test_matching_points_that_lie_elsewhere_speak_against_it(monkeypatch, moved_px, noise_px, inliers, stays):
+    # A map whose corners are uncertain may still show that the content moved.
+    monkeypatch.setattr(pipeline, "lie_in_place", lambda *copies: True)
+    views, rng = [View(blob(sigma)) for sigma in (1.0, 9.0)], np.random.default_rng(0)
+    points, matrix = rng.uniform(20, 200, (inliers, 2)), np.array([[1, 0, moved_px], [0, 1, 0], [0, 0, 1]])
+    found = Registration(matrix, "pso-sift", "homography", inliers=inliers, points=points,
+                         targets=transforms.project(matrix, points) + noise_px * rng.normal(size=points.shape))
+    assert pipeline._in_place_if_so(found, *views, RegistrationConfig()).in_place == stays

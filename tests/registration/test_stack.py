@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 
-from edmf_jax.registration import RegistrationConfig, View, register_stack, stack, transforms
+from edmf_jax.registration import RegistrationConfig, View, adjustment, joining, register_stack, transforms
 from tests.helpers.focus_stacks import SIZE, camera, focus_stack, take
 
 ROUGH = RegistrationConfig(match_pixels=12_000, refine_pixels=30_000)
@@ -149,9 +149,9 @@ def test_best_effort_takes_what_there_is_and_does_not_let_it_move_the_others(two
 
 
 def test_deviations_that_add_up_to_too_much_are_a_doubt(monkeypatch):
-    adjust = stack.adjustment.adjust
+    adjust = adjustment.adjust
     far_off = {1: 0.0, 2: 9.0}  # no pair is uncertain, but the end of their chain is
-    monkeypatch.setattr(stack.adjustment, "adjust", lambda *args: (adjust(*args)[0], {0: 0.0, **far_off}))
+    monkeypatch.setattr(adjustment, "adjust", lambda *args: (adjust(*args)[0], {0: 0.0, **far_off}))
     found = registered(focus_stack(3, seed=5))
     doubts = [one.doubts for one in found.registrations if one is not None and not one.confident]
     assert not found.left_out
@@ -182,9 +182,9 @@ def test_planes_are_freed_only_when_no_pair_needs_them(monkeypatch):
 
     for view in views:
         monkeypatch.setattr(view, "release", lambda view=view: (freed.append(view), second_ended.set()))
-    monkeypatch.setattr(stack, "register_views", register_views)
-    monkeypatch.setattr(stack, "_KEPT_BYTES", 0)  # as large shots
-    work = stack._Work(views, "auto", "pso-sift", ROUGH, lambda share: None)
-    with stack.ThreadPoolExecutor(2) as work.pool:
+    monkeypatch.setattr(joining, "register_views", register_views)
+    monkeypatch.setattr(joining, "_KEPT_BYTES", 0)  # as large shots
+    work = joining.Pairs(views, "auto", "pso-sift", ROUGH, lambda share: None)
+    with joining.ThreadPoolExecutor(2) as work.pool:
         work._register([(0, 1), (0, 2)])
     assert len(freed) == 3 and set(work.found) == {(0, 1), (0, 2)}
