@@ -20,7 +20,8 @@ from benchmarks.training import HOW_TO_GET_TORCH
 from benchmarks.worker import ROOT
 from edmf_jax.core.model import fuse_luma
 from edmf_jax.fusion import engine
-from edmf_jax.weights.store import Weights, flatten, load_pretrained
+from edmf_jax.weights.params import flatten
+from edmf_jax.weights.store import Weights, load_pretrained
 
 SHAPES = ((1, 272, 272), (8, 128, 128), (1, 528, 528))  # --pixels network, MUFusion's tiles, --preset paper
 FUSE = "edmf-jax: `edmf fuse` of two photographs of 0.2 MP"

@@ -45,7 +45,7 @@ def make_inputs(shape: Shape, seed: int = SEED) -> dict[str, np.ndarray]:
     import jax
 
     from edmf_jax.core.model import init_params, make_model
-    from edmf_jax.weights.store import flatten
+    from edmf_jax.weights.params import flatten
 
     rng = np.random.default_rng(seed)
     count, px = BATCHES * shape.batch, shape.patch_px

@@ -17,7 +17,7 @@ from edmf_jax.training import steps
 from edmf_jax.training.device_data import TrainingSet, put_sources
 from edmf_jax.training.patches import PatchLayout
 from edmf_jax.training.state import DEVICES, Sources, TrainState, shardings, to_devices
-from edmf_jax.weights.store import unflatten
+from edmf_jax.weights.params import unflatten
 
 WINDOW_PX = 19
 GPU_STEPS_PER_CALL = 16  # as `train.steps_per_call` is by default

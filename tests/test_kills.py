@@ -25,7 +25,8 @@ import pytest
 
 from edmf_jax.data.tfds_reader import open_dataset
 from edmf_jax.training.export_run import export_run
-from edmf_jax.weights.store import load_weights, params_sha256, save_weights
+from edmf_jax.weights.params import params_sha256
+from edmf_jax.weights.store import load_weights, save_weights
 from tests.helpers.environment import QUICKLY_COMPILED
 from tests.helpers.files import ROOT
 from tests.helpers.networks import WEIGHTS

@@ -6,6 +6,7 @@ Importing this package registers the names in `BUILDERS` with TFDS. It imports n
     build            prepares a data set: the call behind `edmf data build`
     sources, partial reading a folder or ZIP archive; incomplete copies
     exclusive        one process builds at a time, and removes what killed ones left
+    info             the description that TFDS keeps with the data
     edmf/            the published EDMF pairs
     edmf_synthetic/  rendered pairs with ground truth, made without any download
     folders/         the base of the data sets below: the user's copy of a published folder

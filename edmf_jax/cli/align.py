@@ -19,7 +19,8 @@ def add_command(command: Callable[..., argparse.ArgumentParser]) -> None:
 
 def _align(args) -> int:
     from edmf_jax.fusion.align import align_files
-    from edmf_jax.runtime.process import enable_compilation_cache, use_cpu_only
+    from edmf_jax.runtime.devices import use_cpu_only
+    from edmf_jax.runtime.process import enable_compilation_cache
 
     use_cpu_only()
     enable_compilation_cache()

@@ -94,7 +94,7 @@ def _options(args) -> dict:
 
 
 def _fuse(args) -> int:
-    from edmf_jax.runtime import process
+    from edmf_jax.runtime import devices, process
 
     process.one_blas_thread()
     if args.brackets:
@@ -104,16 +104,13 @@ def _fuse(args) -> int:
     _check_together(args, batch)
     process.end_of_imports()
     run = _fuse_batch if batch else _fuse_slabs if args.slab else _fuse_one
-    on_cpu = args.device == "cpu" or (args.device == "auto" and not process.may_have_gpu())
-    if args.weights not in (None, "none", "chooser") or _needs_weights(args) or not on_cpu:  # JAX may compile something
+    own_weights = args.weights not in (None, "none", "chooser")
+    if own_weights or _needs_weights(args) or devices.may_take_gpu(args.device):  # JAX may compile something
         process.enable_compilation_cache()
     if _needs_weights(args):
         with network_on(args.device, say("fuse")):
             return run(args)
-    if args.device == "gpu":
-        process.use_device("gpu")  # says at once if there is none
-    elif on_cpu:
-        process.use_cpu_only()
+    devices.use(args.device, networks=False)  # says at once if there is no GPU, but one was asked for
     return run(args)
 
 

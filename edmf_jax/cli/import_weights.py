@@ -21,7 +21,7 @@ def add_command(command: Callable[..., argparse.ArgumentParser]) -> None:
 def _import(args: argparse.Namespace) -> None:
     from edmf_jax.methods.imported import import_weights
     from edmf_jax.methods.registry import module_of
-    from edmf_jax.runtime.process import use_cpu_only
+    from edmf_jax.runtime.devices import use_cpu_only
 
     use_cpu_only()
     method = module_of(args.method)

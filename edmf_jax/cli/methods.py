@@ -17,7 +17,7 @@ def add_command(command: Callable[..., argparse.ArgumentParser]) -> None:
 def _methods(args: argparse.Namespace) -> None:
     from edmf_jax.methods.imported import weights_folder
     from edmf_jax.methods.registry import ELSEWHERE, MODULES, info_of
-    from edmf_jax.runtime.process import use_cpu_only
+    from edmf_jax.runtime.devices import use_cpu_only
 
     use_cpu_only()
     for name in MODULES:

@@ -65,9 +65,9 @@ def add_device(sub: argparse.ArgumentParser, what: str = "where networks run") -
 @contextlib.contextmanager
 def network_on(device: str, log: Callable[[str], None]) -> Iterator[None]:
     """Applies --device; within the block the fastest of what is installed computes the network. `log` says which."""
-    from edmf_jax.runtime import process
+    from edmf_jax.runtime import devices
 
-    process.use_device(device)
+    devices.use(device)
     from edmf_jax.fusion import engine  # after the device is chosen: it imports JAX
 
     with engine.fastest(log):

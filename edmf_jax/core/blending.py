@@ -1,6 +1,6 @@
 """The choice among leveled shots and their weighted mean, piece by piece, in jax.numpy: `edmf fuse` on a GPU.
 
-Twin of `fusion.stack.choice` and of the sums of `blend`; there is said what each step is for, and
+Twin of `fusion.stack.choice` and of `weighted_mean`; there is said what each step is for, and
 tests/fusion/test_device_blend.py compares them.  `fusion.stack.device_blend` puts the steps together:
 
     measuring.measure   a piece of a shot → its evidence, and means of cells, of which `coarse` makes the rest of it
@@ -18,14 +18,14 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from edmf_jax.core.hand_made import CELL_PX, FLOOR, POWER, gray
+from edmf_jax.core.chooser_layout import FLOOR, POWER
+from edmf_jax.core.evidence_numbers import CELL_PX, NO_WEIGHT
+from edmf_jax.core.hand_made import gray
 from edmf_jax.core.leveled import FEATHER_REACH_PX, Leveling, leveled, weights, white
-from edmf_jax.core.measuring import CELL_MARGIN, CONTEXT_PX, MARGIN_PX, Coarse, inner_pixels, positions
+from edmf_jax.core.measuring import CELL_MARGIN, CONTEXT_PX, MARGIN_PX, Coarse, inner_pixels, positions, strength_logit
 from edmf_jax.core.piecewise import Place, cell_means, enlarged, inner, repeated
 
 SPREAD_PX, SPREAD_MARGIN = 4, 2  # cells of the shares that are filled from around, and their margin
-_COARSE_WEIGHT = 0.07
-_NO_WEIGHT = -1e4
 _NEVER = -60000.0
 _FULL_STRENGTH, _LEAST_CERTAINTY = 0.02, 1e-4
 _LEAST_CONFIDENCE, _LEAST_TOTAL = 1e-3, 1e-30
@@ -39,7 +39,7 @@ class Total(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """The running sums over shots of a piece, see `blend._Sums`; planes `[h, w]` or `[C, h, w]`."""
+    """The running sums over shots of a piece, see `fusion.stack.weighted_mean`; planes `[h, w]` or `[C, h, w]`."""
 
     pixels: jax.Array
     total: jax.Array
@@ -64,9 +64,9 @@ class Finished(NamedTuple):
 def logits(fine: jax.Array, weight: jax.Array, frame: Coarse, bias: jax.Array, place: Place) -> jax.Array:
     """log(weight · strength¹⁰) + bias of a piece with its context, `[h + 32, w + 32]`; see `Measured`."""
     large = _of_frame(frame.evidence, CELL_PX, CELL_MARGIN, fine.shape, place)
-    strength2 = jnp.square(fine.astype(jnp.float32)) + _COARSE_WEIGHT * large + FLOOR**2
     share = weight.astype(jnp.float32) * (1 / 255)
-    return POWER / 2 * jnp.log(strength2) + jnp.where(share > 0, jnp.log(jnp.maximum(share, 1e-9)), _NO_WEIGHT) + bias
+    log_weight = jnp.where(share > 0, jnp.log(jnp.maximum(share, 1e-9)), NO_WEIGHT)
+    return strength_logit(jnp.square(fine.astype(jnp.float32)), large) + log_weight + bias
 
 
 def corrected(hand: jax.Array, correction: jax.Array | None, factor: int, place: Place) -> jax.Array:

@@ -1,6 +1,7 @@
 """How much sharp detail a piece of a shot shows, in jax.numpy: the first step of `edmf fuse` on a GPU (`blending`).
 
 Twin of `fusion.stack.evidence`; there is said what each step is for, and tests/core/test_measuring.py compares them.
+Training takes it from `hand_made`.
 """
 
 from typing import NamedTuple
@@ -9,9 +10,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from edmf_jax.core.chooser_layout import FLOOR, POWER, WHOLE_CELL
 from edmf_jax.core.color import NEUTRAL, rgb_to_ycbcr
+from edmf_jax.core.evidence_numbers import (
+    BLUR_PX,
+    CELL_PX,
+    CHROMA_WEIGHT,
+    COARSE_WEIGHT,
+    ENERGY_REACH_PX,
+    RAMP_SHARE,
+    RIM_PX,
+    SIGMA_PX,
+    WINDOWS,
+    WINDOWS_REACH_PX,
+    most_noise,
+)
 from edmf_jax.core.filters import correlate1d, gaussian_kernel
-from edmf_jax.core.hand_made import CELL_PX
 from edmf_jax.core.leveled import FEATHER_REACH_PX, Leveling, leveled, weights
 from edmf_jax.core.piecewise import (
     Place,
@@ -28,16 +42,8 @@ from edmf_jax.core.piecewise import (
 
 CONTEXT_PX = 16  # a multiple of every kind of cell
 CELL_MARGIN = CONTEXT_PX // CELL_PX + 1  # of coarse evidence around the frame: to interpolate in the context
-_CHROMA_WEIGHT, _FAR_WEIGHT = 0.5, 0.1
-_SIGMA_PX, _BLUR_PX = 0.8, 7
-ENERGY_REACH_PX = _BLUR_PX // 2 + 1
-_NEAR_PX, _FAR_PX = 7, 19
-FAR_REACH_PX = 2 * (_FAR_PX // 2)
-RIM_PX = 6
-MARGIN_PX = CONTEXT_PX + FAR_REACH_PX + RIM_PX
+MARGIN_PX = CONTEXT_PX + WINDOWS_REACH_PX + RIM_PX
 """So many pixels are around what is kept of a raw piece; none further away can change the evidence in the context."""
-_NOISE_DEVIATIONS = 2.0
-_RAMP_SHARE = 0.1
 
 
 class Measured(NamedTuple):
@@ -75,7 +81,7 @@ def planes_of(pixels: jax.Array) -> jax.Array:
     if len(pixels) == 1:
         return pixels
     y, *chroma = rgb_to_ycbcr(jnp.moveaxis(pixels, 0, -1))
-    return jnp.stack([y, *((x - NEUTRAL) * np.float32(np.sqrt(_CHROMA_WEIGHT)) for x in chroma)])
+    return jnp.stack([y, *((x - NEUTRAL) * np.float32(np.sqrt(CHROMA_WEIGHT)) for x in chroma)])
 
 
 def measure(raw: jax.Array, valid: jax.Array, leveling: Leveling, noise: jax.Array, place: Place) -> Measured:
@@ -91,16 +97,16 @@ def measure(raw: jax.Array, valid: jax.Array, leveling: Leveling, noise: jax.Arr
     """
     rows, columns = positions(place, raw.shape, MARGIN_PX)
     pixels = leveled(raw, leveling, rows, columns, place)
-    _, channels = weights(inner_pixels(raw, MARGIN_PX - CONTEXT_PX),
-                          inner(valid, MARGIN_PX - CONTEXT_PX - FEATHER_REACH_PX), leveling)
+    weight, _ = weights(inner_pixels(raw, MARGIN_PX - CONTEXT_PX),
+                        inner(valid, MARGIN_PX - CONTEXT_PX - FEATHER_REACH_PX), leveling)
     # Rounded up: a pixel that the shot has does not get 0.  Less what float rounding adds to a whole weight.
-    eighth = jnp.clip(jnp.ceil(255 * channels.max(0) - 1e-3), 0, 255).astype(jnp.uint8)
+    eighth = jnp.clip(jnp.ceil(255 * weight - 1e-3), 0, 255).astype(jnp.uint8)
     planes = planes_of(pixels)
     fine = jnp.sqrt(evidence(planes, without_rim(valid, rows, columns, place), noise))
     ends = (place.height, place.width), (place.top, place.left)
     kept = repeated(inner(planes, MARGIN_PX), ends[0], first=ends[1])
     own = repeated(inner(valid, MARGIN_PX).astype(jnp.float32), ends[0], first=ends[1])
-    return Measured(fine.astype(jnp.float16), eighth, cell_means(kept, CELL_PX), cell_means(own, CELL_PX) > 0.999)
+    return Measured(fine.astype(jnp.float16), eighth, cell_means(kept, CELL_PX), cell_means(own, CELL_PX) > WHOLE_CELL)
 
 
 def inner_pixels(raw: jax.Array, by: int) -> jax.Array:
@@ -121,23 +127,32 @@ def evidence(planes: jax.Array, usable: jax.Array, noise: jax.Array) -> jax.Arra
     """The evidence of planes by their `usable` pixels.
 
     Args:
-      planes: `[C, …]`, with `FAR_REACH_PX + ENERGY_REACH_PX` or more around what is returned.
-      usable: bool, with `FAR_REACH_PX` around it.
+      planes: `[C, …]`, with `WINDOWS_REACH_PX + ENERGY_REACH_PX` or more around what is returned.
+      usable: bool, with `WINDOWS_REACH_PX` around it.
       noise: see `measure`.
     """
-    taps = gaussian_kernel(_BLUR_PX, _SIGMA_PX)
+    squares, usable = energy(planes), usable.astype(jnp.float32)
+    both = jnp.stack([inner(squares, (squares.shape[0] - usable.shape[0]) // 2) * usable, usable])
+    found = 0.0
+    for window, share in WINDOWS:
+        reach = 2 * (window // 2)
+        weighted, total = windowed(inner(both, WINDOWS_REACH_PX - reach), box_taps(window, 2))
+        mean = weighted / jnp.maximum(total, 1e-3)
+        found = found + share * jnp.maximum(mean - noise * float(most_noise(window)), 0)
+    return found
+
+
+def energy(planes: jax.Array) -> jax.Array:
+    """The energy of detail of planes `[C, …]`, as far as they tell it: `ENERGY_REACH_PX` less on each side."""
+    taps = gaussian_kernel(BLUR_PX, SIGMA_PX)
     smooth = correlate1d(correlate1d(planes, taps, -2), taps, -1)
     sides = smooth[..., :-2, 1:-1] + smooth[..., 2:, 1:-1] + smooth[..., 1:-1, :-2] + smooth[..., 1:-1, 2:]
-    energy = jnp.square(sides - 4 * smooth[..., 1:-1, 1:-1]).sum(0)
-    usable = usable.astype(jnp.float32)
-    both = jnp.stack([inner(energy, (energy.shape[0] - usable.shape[0]) // 2) * usable, usable])
-    found = 0.0
-    for window, share in ((_NEAR_PX, 1.0), (_FAR_PX, _FAR_WEIGHT)):
-        reach = 2 * (window // 2)
-        weighted, total = windowed(inner(both, FAR_REACH_PX - reach), box_taps(window, 2))
-        most_noise = noise * (1 + _NOISE_DEVIATIONS * float(np.sqrt(2 / (0.4 * window**2))))
-        found = found + share * jnp.maximum(weighted / jnp.maximum(total, 1e-3) - most_noise, 0)
-    return found
+    return jnp.square(sides - 4 * smooth[..., 1:-1, 1:-1]).sum(0)
+
+
+def strength_logit(fine: jax.Array, large: jax.Array) -> jax.Array:
+    """log(strength¹⁰) of the fine evidence and the coarse one, interpolated to its pixels."""
+    return POWER / 2 * jnp.log(fine + COARSE_WEIGHT * large + FLOOR**2)
 
 
 def coarse(cells: jax.Array, covered: jax.Array, noise: jax.Array, sizes: tuple[jax.Array, jax.Array]) -> Coarse:
@@ -148,22 +163,34 @@ def coarse(cells: jax.Array, covered: jax.Array, noise: jax.Array, sizes: tuple[
       noise: see `measure`.
       sizes: how many rows and columns of cells there are.
     """
-    rows, columns = (jnp.arange(side) for side in covered.shape)
-    inside = lambda by: (((rows >= by) & (rows < sizes[0] - by))[:, None]
-                         & ((columns >= by) & (columns < sizes[1] - by))[None])
-    usable = covered & inside(1)  # without the frame's outermost cells, for they hold the rim
+    found, more = coarse_evidence(cells, covered, noise, sizes), (CELL_MARGIN, CELL_MARGIN)
+    ramp = _ramp(covered | ~_inside(covered.shape, sizes, 0), sizes)
+    return Coarse(repeated(found, sizes, *more), repeated(ramp, sizes, *more))
+
+
+def coarse_evidence(cells: jax.Array, covered: jax.Array, noise: jax.Array, sizes: tuple[jax.Array, jax.Array], *,
+                    rim: bool = True) -> jax.Array:
+    """The coarse evidence of cells, `[h, w]`; see `coarse`.
+
+    `rim`: the frame's outermost cells do not count, for they hold the shot's rim.
+    """
+    usable = covered & _inside(covered.shape, sizes, int(rim))
     cells = jnp.where(usable.any(), filled(cells, usable, sizes), cells)
-    margin = FAR_REACH_PX + ENERGY_REACH_PX
+    margin = WINDOWS_REACH_PX + ENERGY_REACH_PX
     around = [mirrored(jnp.arange(-margin, side + margin), size) for side, size in zip(covered.shape, sizes)]
     usable = take(usable, *(at[ENERGY_REACH_PX:-ENERGY_REACH_PX] for at in around))
-    found = evidence(take(cells, *around), usable, noise / CELL_PX**2)
-    more = CELL_MARGIN, CELL_MARGIN
-    return Coarse(repeated(found, sizes, *more), repeated(_ramp(covered | ~inside(0), sizes), sizes, *more))
+    return evidence(take(cells, *around), usable, noise / CELL_PX**2)
+
+
+def _inside(shape: tuple[int, ...], sizes: tuple[jax.Array, jax.Array], by: int) -> jax.Array:
+    """Which rows and columns of `shape` are at least `by` within a frame of `sizes`, bool `[h, w]`."""
+    rows, columns = ((at >= by) & (at < size - by) for at, size in zip(map(jnp.arange, shape), sizes))
+    return rows[:, None] & columns[None]
 
 
 def _ramp(covered: jax.Array, sizes: tuple[jax.Array, jax.Array]) -> jax.Array:
     """`Evidence.ramp`: how far away the next cell is that a shot does not cover, as a share of a tenth of the frame."""
-    width = jnp.maximum(_RAMP_SHARE * jnp.minimum(*sizes), 2.0)
+    width = jnp.maximum(RAMP_SHARE * jnp.minimum(*sizes), 2.0)
     far = 2.0 * max(covered.shape)
     rows = jnp.arange(covered.shape[0], dtype=jnp.float32)[:, None]
     above = rows - jax.lax.cummax(jnp.where(covered, -far, rows), axis=0)

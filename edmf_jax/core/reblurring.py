@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from edmf_jax.core.evidence_numbers import CELL_PX
 from edmf_jax.core.filters import correlate1d, gaussian_kernel
-from edmf_jax.core.hand_made import CELL_PX
 from edmf_jax.core.measuring import positions
 from edmf_jax.core.piecewise import Place, cell_means, inner, mirrored, repeated, take, windowed
 

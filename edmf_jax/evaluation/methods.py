@@ -20,7 +20,8 @@ from edmf_jax.fusion.tiling import fuse_levels, fuse_levels_of
 from edmf_jax.io.images import read_image
 from edmf_jax.methods import imported, openfocus, registry
 from edmf_jax.methods.base import Fuser
-from edmf_jax.weights.store import load_weights, params_sha256
+from edmf_jax.weights.params import params_sha256
+from edmf_jax.weights.store import load_weights
 
 FOLDER = "folder:"
 ALL = "all"

@@ -8,7 +8,8 @@ from edmf_jax.fusion import stack
 from edmf_jax.fusion.stack.options import Chooser
 from edmf_jax.weights.chooser_params import SHIPPED as SHIPPED_CHOOSER
 from edmf_jax.weights.chooser_params import find_chooser
-from edmf_jax.weights.store import HOW_TO_GET_WEIGHTS, Weights, load_pretrained, load_weights
+from edmf_jax.weights.params import HOW_TO_GET_WEIGHTS
+from edmf_jax.weights.store import Weights, load_pretrained, load_weights
 
 PRESETS = ("photo", "paper")
 SHIPPED = "edmf"  # the weights that are used where none are named

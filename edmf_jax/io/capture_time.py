@@ -21,6 +21,8 @@ def capture_time(path: str | os.PathLike) -> tuple[str, str] | None:
 
     None if the file does not say, or can't be read (which is said when its pixels are).
     """
+    if not os.path.isfile(path):  # a pipe would be waited for
+        return None
     try:
         with open(path, "rb") as file:
             data = file.read(HEAD_BYTES)

@@ -10,6 +10,7 @@ code page.
 """
 
 import os
+import stat
 import struct
 from pathlib import Path
 
@@ -56,10 +57,13 @@ def read_file(path: str | os.PathLike, count: int = -1) -> bytes:
 
     Raises:
       MissingFileError: there is no such file.
-      UserError: it is a folder, or it cannot be read.
+      UserError: it is a folder, a pipe or a device, or it cannot be read.
     """
     path = Path(path)
     try:
+        if not stat.S_ISREG(mode := path.stat().st_mode) and not stat.S_ISDIR(mode):
+            # It could be read only once, and a pipe that nobody writes to is waited for without end.
+            raise UserError(f"{path}: this is a pipe or a device; save what comes from it as a file first")
         with open(path, "rb") as file:
             return file.read(count)
     except FileNotFoundError as error:

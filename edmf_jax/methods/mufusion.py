@@ -13,7 +13,7 @@ from edmf_jax.methods.levels import to_levels
 from edmf_jax.methods.luma_fusion import merge_chroma
 from edmf_jax.methods.planes import levels_stretched
 from edmf_jax.weights.mufusion import MUFUSION_WIDTH, import_mufusion
-from edmf_jax.weights.store import flatten, unflatten
+from edmf_jax.weights.params import flatten, unflatten
 
 # Layer → channels in and out; all kernels are 3×3.
 _CHANNELS = {"conv1": (2, 32), "conv2": (32, 32), "conv3": (64, 64), "conv4": (64, 64), "conv5": (128, 64),

@@ -4,9 +4,55 @@ import contextlib
 import functools
 import os
 import sys
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import TypeVar
 
 import cv2
+
+Item, Result = TypeVar("Item"), TypeVar("Result")
+
+
+def on_all_cores(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """The results of `work` for all items, on all cores, OpenCV and BLAS on one thread a call.
+
+    The calling thread works, too, so `work` may call this again.
+
+    Raises:
+      The first error of `work`; items that were not begun by then are left.
+    """
+    left = deque(enumerate(items))
+    results: list[Result] = [None] * len(left)
+
+    def work_on() -> None:
+        while left:
+            try:
+                place, item = left.popleft()
+            except IndexError:  # another thread was faster
+                return
+            try:
+                results[place] = work(item)
+            except BaseException:
+                left.clear()
+                raise
+
+    with one_thread_each():
+        others = [_helpers().submit(work_on) for _ in range(min(len(left), usable_cores()) - 1)]
+        try:
+            work_on()
+        finally:
+            begun = [other for other in others if not other.cancel()]
+            wait(begun)
+    for other in begun:
+        other.result()
+    return results
+
+
+@functools.cache
+def _helpers() -> ThreadPoolExecutor:
+    """Threads beside the calling one; kept, because to start some takes as long as a small item's work."""
+    return ThreadPoolExecutor(max(1, usable_cores() - 1), "on_all_cores")
 
 
 @contextlib.contextmanager

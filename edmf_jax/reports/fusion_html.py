@@ -21,7 +21,7 @@ from edmf_jax.registration.transforms import project
 from edmf_jax.reports.fusion_pictures import UNALIGNED_PX, FusionPictures
 from edmf_jax.reports.picture_layers import DetailLevel, encode_webp, shrink
 from edmf_jax.reports.webpage import render_page, script_json
-from edmf_jax.weights.store import params_sha256
+from edmf_jax.weights.params import params_sha256
 
 MAX_SHOWN_MATCHES = 150
 """At most so many matching points of a shot are drawn; more would cover the pictures."""

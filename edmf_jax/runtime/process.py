@@ -3,13 +3,10 @@
 import contextlib
 import ctypes
 import gc
-import importlib.util
 import os
 import platform
 import sys
 from collections.abc import Iterable
-
-from edmf_jax.errors import UserError
 
 # Option numbers of mallopt, from glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
@@ -72,73 +69,10 @@ def enable_compilation_cache() -> None:
     import platformdirs
 
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        _set_option("JAX_COMPILATION_CACHE_DIR", platformdirs.user_cache_dir("edmf-jax", appauthor=False))
+        set_option("JAX_COMPILATION_CACHE_DIR", platformdirs.user_cache_dir("edmf-jax", appauthor=False))
 
 
-def use_cpu_only() -> None:
-    """Keeps JAX from initializing an accelerator, which takes seconds and most of its memory.
-
-    For commands that run no network. Does nothing if the environment variable JAX_PLATFORMS names platforms.
-    """
-    use_platform("cpu")
-
-
-def use_platform(name: str) -> None:
-    """Lets JAX see the devices of one platform only, for example "cpu" or "cuda".
-
-    Does nothing if the environment variable JAX_PLATFORMS names platforms.
-    """
-    if not os.environ.get("JAX_PLATFORMS"):
-        _set_option("JAX_PLATFORMS", name)
-
-
-def use_device(name: str) -> None:
-    """Lets JAX compute on "cpu" or "gpu"; "auto": on a GPU if JAX finds one.
-
-    Raises:
-      UserError: "gpu", and JAX finds none.
-    """
-    if name == "cpu":
-        _set_option("JAX_PLATFORMS", "cpu")
-    if name == "gpu":
-        device = gpu()
-        sys.modules["jax"].config.update("jax_default_device", device)
-
-
-def gpu():
-    """The first GPU that JAX finds, a `jax.Device`.
-
-    Raises:
-      UserError: it finds none.
-    """
-    import jax
-
-    try:
-        return jax.devices("gpu")[0]
-    except RuntimeError as error:
-        raise UserError(f"--device gpu: JAX finds no GPU here ({' '.join(str(error).split())[:120]}); install "
-                        '"edmf-jax[cuda]" on a machine that has one, or leave out --device') from error
-
-
-def gpu_if_any():
-    """`gpu`, or None if there is none.  JAX is imported only where its plugin and a driver's device file are."""
-    if not may_have_gpu():
-        return None
-    try:
-        return gpu()
-    except UserError:
-        return None
-
-
-def may_have_gpu() -> bool:
-    """Whether it is worth while to import JAX and ask it for a GPU."""
-    if os.environ.get("JAX_PLATFORMS", "").startswith("cpu"):
-        return False
-    plugins = any(importlib.util.find_spec(f"jax_{name}_plugin") for name in ("cuda12", "cuda13", "rocm60", "rocm7"))
-    return plugins and any(os.path.exists(f"/dev/{name}") for name in ("nvidiactl", "dxg", "kfd"))
-
-
-def _set_option(variable: str, value: str) -> None:
+def set_option(variable: str, value: str) -> None:
     """Sets an option of JAX without importing it, which takes half a second that commands without JAX can save."""
     if "jax" in sys.modules:
         sys.modules["jax"].config.update(variable.lower(), value)

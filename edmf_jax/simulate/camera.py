@@ -9,7 +9,7 @@ from edmf_jax.core.filters import correlate1d, gaussian_kernel
 from edmf_jax.simulate.draws import chance, even, trailing
 from edmf_jax.simulate.ranges import Ranges
 
-_CLIPPED = 0.995  # of the level at which a shot clips
+_CLIPPED = 0.995  # of the light at which a shot clips; `chooser_layout.CLIPPED` is of encoded values
 
 # ISO/IEC 10918-1, Annex K: quantization of luminance and of chrominance at quality 50.
 _LUMINANCE = np.array([

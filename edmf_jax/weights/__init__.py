@@ -2,6 +2,7 @@
 
 Read in this order:
 
+    params         parameters as arrays: flat names, checksum, are they of a network
     store          weights folders: save, load, check; the weights that ship with the package
     orbax_params   parameters as an orbax checkpoint, one of the two formats of such a folder
     torch_file, matlab_file, tensorflow_checkpoint

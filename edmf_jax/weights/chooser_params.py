@@ -12,7 +12,7 @@ from edmf_jax.core import chooser_layout
 from edmf_jax.errors import MissingFileError, UserError
 from edmf_jax.io.atomic import replace_file
 from edmf_jax.io.json_text import to_json
-from edmf_jax.weights.store import flatten, unflatten
+from edmf_jax.weights.params import flatten, unflatten
 
 SHIPPED = "chooser"  # the name of the parameters that ship with the package
 _ABOUT = "about"  # the entry that holds JSON text

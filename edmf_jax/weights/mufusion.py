@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from edmf_jax.errors import UserError
-from edmf_jax.weights.store import Weights, check_params, unflatten
+from edmf_jax.weights.params import check_params, unflatten
+from edmf_jax.weights.store import Weights
 from edmf_jax.weights.torch_file import read_torch
 
 MUFUSION_WIDTH = 32

@@ -4,6 +4,7 @@ Each is a function (params, sources `[B, H, W, 2]`) → fused Y `[B, H, W]`, equ
 are for even sizes only.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ import numpy as np
 from edmf_jax.core.filters import reflect_pad
 from edmf_jax.core.model import make_model
 from edmf_jax.core.upsampling import upsample2_padded, upsampled_phases
+from edmf_jax.weights.exporting.contract import apply_network
 from studies.device.kernels.layer import layer_by_kernels
 from studies.device.kernels.pixels import Layer, Tile, Tiles
 
@@ -105,33 +107,26 @@ def blocks(dtype: str) -> Written:
     def inner(p, *parts):
         parts = [reflect_pad(x, 1, axes=(1, 2)) for x in parts]
         out = convolution(jnp.concatenate(parts, -1), p["kernel"].astype(dtype))
-        return nn.relu(out + p["bias"].astype(dtype)[None, None, None])
+        return out + p["bias"].astype(dtype)[None, None, None]
+
+    def conv(params, name, *parts, stride=1, activation="relu"):
+        p = params[name]
+        return _activated(inner(p, *parts) if name in HALF_SIZE else layer(p, parts, stride == 2), activation)
 
     def network(params, sources):
-        g1 = nn.relu(layer(params["conv1"], [to_blocks(sources.astype(dtype))]))
-        g2 = nn.relu(layer(params["conv2"], [g1]))
-        g3 = nn.relu(layer(params["conv3"], [g1, g2], True))
-        d3 = _inner_layers(lambda name, *parts: inner(params[name], *parts), g3)
-        d2 = nn.relu(layer(params["conv22"], [g2, upsample_blocks(d3)]))
-        out = layer(params["conv11"], [g1, d2])
-        return jnp.tanh(to_pixels(out).astype(jnp.float32))[..., 0]
+        fused = apply_network(to_blocks(sources.astype(dtype)), functools.partial(conv, params),
+                              lambda x, like: upsample_blocks(x))
+        return to_pixels(fused)[..., 0]
 
     return Written("blocks", network)
 
 
-def _inner_layers(layer, g3):
-    """The layers at half resolution: conv4, …, conv33, as `layer(name, *parts)`."""
-    g4 = layer("conv4", g3)
-    g5 = layer("conv5", g3, g4)
-    g6 = layer("conv6", g3, g4, g5)
-    d6 = layer("conv66", g6)
-    d5 = layer("conv55", g5, d6)
-    d4 = layer("conv44", g4, d5)
-    return layer("conv33", g3, d4)
+def _activated(x: jax.Array, activation: str) -> jax.Array:
+    return nn.relu(x) if activation == "relu" else jnp.tanh(x.astype(jnp.float32))
 
 
-LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "conv6", "conv66", "conv55", "conv44", "conv33", "conv22",
-          "conv11")
+HALF_SIZE = ("conv4", "conv5", "conv6", "conv66", "conv55", "conv44", "conv33")
+LAYERS = ("conv1", "conv2", "conv3", *HALF_SIZE, "conv22", "conv11")
 SQUARE = tuple(name for name in LAYERS if name not in ("conv1", "conv3", "conv11"))
 """Layers of stride 1 with 16 or 32 channels on both sides."""
 
@@ -148,29 +143,25 @@ def kernels(dtype: str, tiles: Callable[[str], Tiles] = lambda layer: Tiles(), l
     """
     dtype = jnp.dtype(dtype)
 
-    def layer(params, name, parts, padded=(), stride=1, relu=True):
+    def conv(params, name, *parts, stride=1, activation="relu"):
         p = params[name]
-        kernel = p["kernel"].astype(dtype)
+        kernel, padded = p["kernel"].astype(dtype), int(name == "conv22")  # what is upsampled has its border already
         if name in layers:
-            how = Layer(stride, relu, len(padded), tiles(name), interpret)
-            return layer_by_kernels(how, (*parts, *padded), kernel, p["bias"])
-        parts, start, total = [*(reflect_pad(x, 1, axes=(1, 2)) for x in parts), *padded], 0, None
+            how = Layer(stride, activation == "relu", padded, tiles(name), interpret)
+            out = layer_by_kernels(how, parts, kernel, p["bias"])
+            return out if activation == "relu" else _activated(out, activation)
+        own = len(parts) - padded
+        parts, start, total = [*(reflect_pad(x, 1, axes=(1, 2)) for x in parts[:own]), *parts[own:]], 0, None
         for part in parts:
             term = jax.lax.conv_general_dilated(part, kernel[:, :, start : start + part.shape[-1]], (stride, stride),
                                                 "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"))
             total = term if total is None else total + term
             start += part.shape[-1]
-        out = total + p["bias"].astype(dtype)[None, None, None]
-        return nn.relu(out) if relu else out
+        return _activated(total + p["bias"].astype(dtype)[None, None, None], activation)
 
     def network(params, sources):
-        g1 = layer(params, "conv1", [sources.astype(dtype)])
-        g2 = layer(params, "conv2", [g1])
-        g3 = layer(params, "conv3", [g1, g2], stride=2)
-        d3 = _inner_layers(lambda name, *parts: layer(params, name, parts), g3)
-        d2 = layer(params, "conv22", [g2], [upsample2_padded(d3, g2.shape[1:3])])
-        out = layer(params, "conv11", [g1, d2], relu=False)
-        return jnp.tanh(out.astype(jnp.float32))[..., 0]
+        return apply_network(sources.astype(dtype), functools.partial(conv, params),
+                             lambda x, like: upsample2_padded(x, like.shape[1:3]))[..., 0]
 
     return Written("kernels", network)
 

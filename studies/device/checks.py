@@ -29,7 +29,7 @@ from edmf_jax.core import filters, losses
 from edmf_jax.core.focus import focus_masks
 from edmf_jax.core.model import make_model
 from edmf_jax.io.atomic import replace_file
-from edmf_jax.weights.store import unflatten
+from edmf_jax.weights.params import unflatten
 
 GOLDEN = Path(__file__).resolve().parents[2] / "tests" / "golden"
 

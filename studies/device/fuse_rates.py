@@ -21,6 +21,8 @@ import numpy as np
 from edmf_jax.fusion.stack import blend, device_blend, evidence, reblur, tone
 from edmf_jax.fusion.stack.aligned import AlignedShot
 from edmf_jax.fusion.stack.leveling import level
+from edmf_jax.fusion.stack.visits import Visits
+from edmf_jax.fusion.stack.weighted_mean import Blended, empty
 from edmf_jax.registration.threads import usable_cores
 from edmf_jax.weights.chooser_params import find_chooser, load_chooser
 from studies.device.measuring import Record
@@ -67,16 +69,16 @@ def edges(refined: bool) -> Iterator[None]:
         reblur.ROUNDS = before
 
 
-def on_device(shots: list[AlignedShot], noises: list[float], params, device: jax.Device) -> blend.Blended:
+def on_device(shots: list[AlignedShot], noises: list[float], params, device: jax.Device) -> Blended:
     """The picture by `device_blend`."""
-    visits = device_blend.Visits(shots.__getitem__, noises, list(range(len(shots))))
+    visits = device_blend.UnmeasuredVisits(shots.__getitem__, noises, list(range(len(shots))))
     return device_blend.blend_on_device(visits, shots[0].image.shape, np.dtype(np.uint8), device=device,
                                         report=lambda what: None, params=params)
 
 
-def on_cpu(shots: list[AlignedShot], noises: list[float], computes) -> blend.Blended:
+def on_cpu(shots: list[AlignedShot], noises: list[float], computes) -> Blended:
     """The picture by `blend`."""
-    visits = blend.Visits(shots.__getitem__, noises, list(range(len(shots))))
+    visits = Visits(shots.__getitem__, noises, list(range(len(shots))))
     with jax.default_device(jax.devices("cpu")[0]):
         if computes is not None:
             from edmf_jax.fusion.stack.chooser import ChosenVisits
@@ -88,11 +90,11 @@ def on_cpu(shots: list[AlignedShot], noises: list[float], computes) -> blend.Ble
 def stages(shots: list[AlignedShot], noises: list[float], params, device: jax.Device) -> dict[str, float]:
     """Seconds of each step on the device, each waited for."""
     shape = shots[0].image.shape
-    visits = device_blend.Visits(shots.__getitem__, noises, list(range(len(shots))))
+    visits = device_blend.UnmeasuredVisits(shots.__getitem__, noises, list(range(len(shots))))
     found, waits = {}, lambda work: jax.block_until_ready((work._by, work._totals, work._shares))
     with jax.default_device(device), ThreadPoolExecutor(usable_cores()) as pool:
         work = device_blend.Work(visits, shape, device, {}, None, pool)
-        blended = blend.empty(shape, np.dtype(np.uint8), 2)
+        blended = empty(shape, np.dtype(np.uint8), 2)
         for name, step in (("send and measure", lambda: work.measure(lambda what: None)),
                            ("network", lambda: params and work.correct(params)), ("share", work.share),
                            ("sum up, edges, fetch", lambda: work.finish(blended, reblur.CAP, True))):

@@ -16,7 +16,8 @@ from ml_collections import ConfigDict
 from edmf_jax.io.atomic import replace_file
 from edmf_jax.training.config import as_stored
 from edmf_jax.training.state import TrainState
-from edmf_jax.weights.store import flatten, save_weights
+from edmf_jax.weights.params import flatten
+from edmf_jax.weights.store import save_weights
 
 _EPOCHS = 20  # 0.6 MB each
 

@@ -92,7 +92,7 @@ class Step:
 
     def compare(self, name: str, gradients) -> None:
         """How far gradients are from the package's network's in float32, which `start` leaves in a file."""
-        from edmf_jax.weights.store import flatten
+        from edmf_jax.weights.params import flatten
 
         arrays = {key: np.asarray(value, np.float64) for key, value in flatten(gradients).items()}
         path = self.args.output / "step-gradients.npz"

@@ -26,7 +26,7 @@ from edmf_jax.runtime.process import enable_compilation_cache, tune_allocator
 from edmf_jax.training.config import as_stored, load_config
 from edmf_jax.training.train import train
 from edmf_jax.weights.mufusion import MUFUSION_WIDTH, import_mufusion
-from edmf_jax.weights.store import flatten
+from edmf_jax.weights.params import flatten
 from studies.device.keep import KeepWeights
 from studies.device.paper import affordable_patches
 from studies.device.scores import PAPER, Network, differences, distance, mean_scores, middle

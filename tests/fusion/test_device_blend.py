@@ -1,6 +1,7 @@
 """The blend on a device gives the picture of the CPU (here the device is XLA's CPU), and who asks for one gets it."""
 
 import inspect
+import math
 
 import jax
 import numpy as np
@@ -17,7 +18,7 @@ from edmf_jax.fusion.stack.chooser_engine import XlaEngine
 from edmf_jax.fusion.stack.options import Chooser
 from edmf_jax.fusion.stack.shots import Masked
 from edmf_jax.io.images import write_image
-from edmf_jax.runtime import process
+from edmf_jax.runtime import devices
 from tests.helpers.scenes import defocused, exposed, framed_with_black, shots
 
 SIZE = 131, 203  # two pieces down and two across, in tests
@@ -27,7 +28,7 @@ SIZE = 131, 203  # two pieces down and two across, in tests
 def device(monkeypatch):
     """A GPU that is the CPU, with pieces of 128 px."""
     monkeypatch.setattr(device_pieces, "SIDES_PX", (128,))
-    monkeypatch.setattr(process, "gpu", lambda: jax.devices("cpu")[1])
+    monkeypatch.setattr(devices, "first_gpu", lambda: jax.devices("cpu")[1])
 
 
 @pytest.fixture(scope="module")
@@ -142,10 +143,17 @@ def test_edges_have_the_same_numbers_there():
     assert "reblur.ROUNDS" in inspect.getsource(device_edges)
 
 
-def test_a_gpu_is_taken_where_it_pays_and_asked_for_by_name(monkeypatch, pictures, tmp_path, capsys):
-    monkeypatch.setattr(process, "gpu_if_any", lambda: "a GPU")
-    assert device_choice.chosen("auto", 4 * 24e6) is None and device_choice.chosen("cpu", 1e9) is None
-    assert device_choice.chosen("auto", 30 * 24e6) == "a GPU"
+def test_it_pays_for_many_pixels(monkeypatch, pictures):
+    asked = []
+    monkeypatch.setattr(devices, "gpu_for", lambda device, pays: asked.append((device, pays)))
+    assert 4 * 24e6 < device_choice.LEAST_PIXELS < 30 * 24e6
+    for least in (device_choice.LEAST_PIXELS, 2 * math.prod(SIZE)):
+        monkeypatch.setattr(device_choice, "LEAST_PIXELS", least)
+        fuse([exposed(x) for x in pictures], "none", align="none", device="auto")
+    assert asked == [("auto", False), ("auto", True)]
+
+
+def test_one_that_is_asked_for_must_be_there(pictures, tmp_path, capsys):
     with pytest.raises(UserError, match="JAX finds no GPU here"):
         fuse([exposed(x) for x in pictures], "none", align="none", device="gpu")
     for name, picture in zip("ab", pictures):

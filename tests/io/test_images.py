@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from edmf_jax.errors import MissingFileError, UserError
-from edmf_jax.io.images import check_target, decode_image, read_image, write_image
+from edmf_jax.io.capture_time import capture_time
+from edmf_jax.io.images import check_target, decode_image, read_file, read_image, write_image
 from tests.helpers.files import shared_file
 from tests.helpers.photofiles import picture, png, tiff
 
@@ -207,6 +208,14 @@ def test_missing_file_and_folder_are_named(tmp_path):
         read_image(tmp_path / "gone.png")
     with pytest.raises(UserError, match="this is a folder"):
         read_image(tmp_path)
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(UserError, match="this is a pipe or a device"):
+        read_file(tmp_path / "pipe.jpg")
+    assert capture_time(tmp_path / "pipe.jpg") is None
+
 
 
 # --- writing

@@ -15,7 +15,8 @@ from edmf_jax.registration import Flow, transforms
 from edmf_jax.reports.fusion_html import MAX_SHOWN_MATCHES, render
 from edmf_jax.reports.fusion_page import make_page
 from edmf_jax.reports.fusion_pictures import PlacedShot
-from edmf_jax.weights.store import Weights, params_sha256
+from edmf_jax.weights.params import params_sha256
+from edmf_jax.weights.store import Weights
 from tests.helpers.fusion_records import MATRIX, PARAMS, WEIGHTS, make_record, page_of, textured_scene, two_shots
 from tests.helpers.reports import data_of, decoded, pairs_of
 

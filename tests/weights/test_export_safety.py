@@ -12,7 +12,8 @@ import pytest
 from edmf_jax.cli.main import main
 from edmf_jax.errors import UserError
 from edmf_jax.weights.exporting import MODEL_FORMATS, files, save_model
-from edmf_jax.weights.store import WEIGHTS_FORMATS, load_weights, params_sha256, save_weights
+from edmf_jax.weights.params import params_sha256
+from edmf_jax.weights.store import WEIGHTS_FORMATS, load_weights, save_weights
 from tests.helpers.files import ROOT
 from tests.helpers.networks import WEIGHTS
 from tests.helpers.replacements import hidden, killed_replacement

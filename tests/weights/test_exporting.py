@@ -18,7 +18,8 @@ from edmf_jax.training.export_run import export_run, export_weights
 from edmf_jax.training.run_dir import write_run
 from edmf_jax.training.state import TrainState
 from edmf_jax.weights.exporting import LAYOUT, MODEL_FORMATS, save_model
-from edmf_jax.weights.store import Weights, load_weights, params_sha256, save_weights
+from edmf_jax.weights.params import params_sha256
+from edmf_jax.weights.store import Weights, load_weights, save_weights
 from tests.helpers.export_runtimes import RUN, WEIGHTS, fuse, random_weights, reference, tflite_interpreter
 from tests.helpers.runs import tiny_config
 

@@ -11,7 +11,8 @@ import pytest
 from edmf_jax.core.model import init_params, make_model
 from edmf_jax.errors import MissingFileError, UserError
 from edmf_jax.weights.mufusion import MUFUSION_WIDTH, import_mufusion
-from edmf_jax.weights.store import flatten, load_weights, save_weights
+from edmf_jax.weights.params import flatten
+from edmf_jax.weights.store import load_weights, save_weights
 from tests.helpers.files import nest, shared_file
 from tests.helpers.torch_files import Storage, Tensor, as_state, plain, stand_in, write_zip
 

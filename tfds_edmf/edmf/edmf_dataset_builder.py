@@ -13,6 +13,7 @@ from absl import logging
 from tfds_edmf.edmf import check as check_lib
 from tfds_edmf.edmf import locate
 from tfds_edmf.exclusive import BuildsAlone
+from tfds_edmf.info import OwnInfo
 from tfds_edmf.partial import MayBePartial, allow_missing_from_environment, stored_splits
 from tfds_edmf.sources import SourceError, ranges
 
@@ -131,7 +132,11 @@ class Builder(BuildsAlone, MayBePartial, tfds.core.GeneratorBasedBuilder):
         def image(doc: str) -> tfds.features.Image:
             return tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg", doc=doc)
 
-        return self.dataset_info_from_configs(
+        about = self.get_metadata()
+        return OwnInfo(
+            builder=self,
+            description=about.description,
+            citation=about.citation,
             features=tfds.features.FeaturesDict(
                 {
                     "id": tfds.features.Scalar(np.int32, doc="published number, 1…1000"),

@@ -8,6 +8,7 @@ import tensorflow_datasets as tfds
 
 from tfds_edmf.edmf_synthetic.pair import make_pair
 from tfds_edmf.exclusive import BuildsAlone
+from tfds_edmf.info import OwnInfo
 
 # Mostly portrait, like EDMF; some odd heights and widths; few sizes, because each may cost the
 # user a compilation.
@@ -110,7 +111,7 @@ class Builder(BuildsAlone, tfds.core.GeneratorBasedBuilder):
         plane = tfds.features.Image(shape=(None, None, 1), encoding_format="png")
         number = tfds.features.Scalar(dtype=np.float32)
         widths = tfds.features.Tensor(shape=(4,), dtype=np.int32)
-        return tfds.core.DatasetInfo(
+        return OwnInfo(
             builder=self,
             description=DESCRIPTION,
             features=tfds.features.FeaturesDict(

@@ -18,6 +18,7 @@ from tfds_edmf.folders.check import NAMES_SHOWN, SetsReport, check_sets
 from tfds_edmf.folders.layout import FEATURES, SHOTS, FolderLayout, PictureSet
 from tfds_edmf.folders.locate import find_sets, fingerprint, in_manual_dir, open_copy, resolve
 from tfds_edmf.folders.pictures import to_stored
+from tfds_edmf.info import OwnInfo
 from tfds_edmf.partial import MayBePartial, allow_missing_from_environment
 from tfds_edmf.sources import MissingSourceError, SourceError, shorten
 
@@ -124,7 +125,7 @@ class FolderBuilder(BuildsAlone, MayBePartial, tfds.core.GeneratorBasedBuilder, 
             return self.info.metadata["fingerprint"] != fingerprint(reader, find_sets(reader, self.layout))
 
     def _info(self) -> tfds.core.DatasetInfo:
-        return tfds.core.DatasetInfo(
+        return OwnInfo(
             builder=self,
             description=inspect.cleandoc(type(self).__doc__),
             features=tfds.features.FeaturesDict(

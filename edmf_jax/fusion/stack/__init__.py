@@ -6,10 +6,10 @@ Pure functions of arrays; files are the caller's.  In reading order: `options` (
 a shot's tone differs), `exposure` and `leveling` (one exposure for all); `sensor` and `sensor_repair` (hot pixels),
 `dust`, `focus_order` (near and far); `motion`, `motion_blurs`, `motion_match`, `motion_regions` and `excluding` (what
 moved); `group` (the second pass), `aligned` (a shot in the frame), `borders` and `holes` (missing pixels); `evidence`,
-`choice`, `reblur` (edges of depth), `spill` and `blend` (the shots' pixels), `chooser` and `chooser_engine` (a network
-corrects the choice); or `sharpness`, `composite`, `network` and `response` (the network's pixels); `tiles`.
-`device_choice`, `device_blend`, `device_shots`, `device_pieces`, `device_steps`, `device_chooser`, `device_edges`: the
-same on a GPU.
+`choice`, `reblur` (edges of depth), `spill`, `visits`, `weighted_mean` and `blend` (the shots' pixels), `chooser` and
+`chooser_engine` (a network corrects the choice); or `sharpness`, `composite`, `network` and `response` (the network's
+pixels); `tiles`.  `device_choice`, `device_blend`, `device_shots`, `device_pieces`, `device_steps`, `device_chooser`,
+`device_edges`: the same on a GPU.
 """
 
 from edmf_jax.fusion.stack.alignment import align_photos

@@ -8,6 +8,8 @@ import numpy as np
 from edmf_jax.fusion.pixels import full_scale
 from edmf_jax.fusion.stack import borders
 from edmf_jax.fusion.stack.leveling import Leveling
+from edmf_jax.fusion.stack.sharpness import luma_of
+from edmf_jax.registration.lazy import Lazy
 
 
 class Tile(NamedTuple):
@@ -45,7 +47,7 @@ class AlignedShot:
     @property
     def is_whole(self) -> bool:
         """Whether the blend weight of every pixel is 1."""
-        return self.valid is None and self.edge_region is None and not self.leveling.clipping_loss.any()
+        return self.valid is None and self.edge_region is None
 
     def is_whole_in(self, part: tuple[slice, slice]) -> bool:
         """Whether the shot has all pixels of rows and columns `part`; black edges are not looked at closely."""
@@ -77,6 +79,15 @@ class AlignedShot:
         kept = slice(part[0].start - rows.start, part[0].stop - rows.start), slice(
             part[1].start - columns.start, part[1].stop - columns.start)
         return Tile(*(x[kept] for x in self.tile(rows, columns)))
+
+    def luma(self, part: tuple[slice, slice]) -> tuple[np.ndarray, np.ndarray]:
+        """The luma of rows and columns `part`, float32 `[h, w]`, and where the shot has pixels, bool `[h, w]`."""
+        seen = self.part(part)
+        return luma_of(seen.pixels) if self.whole is None else self._whole_luma[part], seen.weight > 0
+
+    @Lazy
+    def _whole_luma(self) -> np.ndarray:
+        return luma_of(self.whole.pixels)
 
     def tile(self, rows: slice, columns: slice) -> Tile:
         """The part `rows`, `columns` of the shot; within `borders.REACH_PX` of an edge weights may be too high."""

@@ -6,7 +6,6 @@ of a 48 MP picture at once would take over a gigabyte.
 
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from edmf_jax.fusion.stack.options import PhotoOptions
 from edmf_jax.fusion.stack.shots import Shot
 from edmf_jax.fusion.stack.sketches import Refused, Sketch, sketch_all
 from edmf_jax.registration import Registration, register_stack, warp
-from edmf_jax.registration.threads import one_thread_each, usable_cores
+from edmf_jax.registration.threads import on_all_cores
 from edmf_jax.registration.warping import warp_mask
 from edmf_jax.runtime.process import give_back_memory
 
@@ -235,6 +234,5 @@ def warp_to_reference(moving: np.ndarray, registration: Registration | None, sha
         if mask is not None:
             valid[rows] &= warp_mask(mask, registration.matrix, strip, flow=registration.flow, top=top)
 
-    with one_thread_each(), ThreadPoolExecutor(usable_cores()) as pool:
-        list(pool.map(warp_strip, range(0, height, _STRIP_PX)))
+    on_all_cores(warp_strip, range(0, height, _STRIP_PX))
     return image, valid

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from edmf_jax.fusion.stack.evidence import FLOOR, POWER, cell_means, enlarged
-from edmf_jax.fusion.stack.tiles import BlendTile, Part, cells_of, grown, inside, over_tiles
+from edmf_jax.fusion.stack.tiles import BlendTile, Part, cells_of, grown, inside, kept_whole, over_tiles
 
 _FULL_STRENGTH = 0.02  # half of a share rests on the pixel itself at this strength, five 8-bit levels
 _CERTAINTY_POWER = 4
@@ -33,12 +33,13 @@ Logit = Callable[[Part], np.ndarray]
 class Choice:
     """Running sums over the shots, and what follows from them for all."""
 
-    def __init__(self, shape: tuple[int, ...]):
-        """Of no shots, for pictures of `shape` (H, W, …)."""
-        self._shape = shape[:2]
+    def __init__(self, shape: tuple[int, ...], *, keeps_planes: bool = False):
+        """Of no shots, for pictures of `shape` (H, W, …); `keeps_planes`: nothing is computed twice."""
+        self._shape, self._keeps_planes = shape[:2], keeps_planes
         self._largest = np.full(self._shape, _NEVER, np.float16)  # rounded, which the sums below take as it is
         self._total = np.zeros(self._shape, np.float32)  # relative to exp(largest); after `settle` its logarithm
         self._cells: list[np.ndarray] = []
+        self._certainty = self._certainty_from_largest
 
     def add(self, logit: Logit) -> None:
         """Adds a shot, given as a function of rows and columns; float sums depend on the order of the shots."""
@@ -54,6 +55,8 @@ class Choice:
     def settle(self) -> None:
         """Ends the first visit of the shots."""
         fine = np.empty(_cell_shape(self._shape), np.float32)
+        if self._keeps_planes:
+            self._certainty = kept_whole(self._certainty, self._shape)
 
         def look(tile: BlendTile) -> None:
             self._total[tile.kept] = np.log(self._total[tile.kept])
@@ -92,6 +95,9 @@ class Choice:
 
     def certainty(self, part: Part) -> np.ndarray:
         """How much a pixel's shares rest on the pixel itself, `[h, w]` in (0, 1], from the largest strength."""
+        return self._certainty(part)
+
+    def _certainty_from_largest(self, part: Part) -> np.ndarray:
         strength2 = np.exp(self._largest[part].astype(np.float32) * np.float32(2 / POWER)) - np.float32(FLOOR**2)
         power = np.maximum(strength2, 0) ** (_CERTAINTY_POWER // 2)
         return np.maximum(power / (power + np.float32(_FULL_STRENGTH**_CERTAINTY_POWER)), np.float32(_LEAST_CERTAINTY))

@@ -13,12 +13,13 @@ The first visit pools every shot's features, the second compares its own with th
 pooled features, about 60 bytes a pixel that the network sees for any number of shots, and those of one shot.  Besides,
 features and corrections are kept for the next visit as far as `KEPT_BYTES` allow; others are computed again.
 
-A thread computes features while the next shot is measured, and two threads compare what is kept, if it is small.
+Threads compute features while the next shots are measured, and compare what is kept: two if the shots are small.
 
 The frame is continued mirrored.
 """
 
 import dataclasses
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import NamedTuple
@@ -28,11 +29,11 @@ import numpy as np
 from edmf_jax.core import chooser_layout as core
 from edmf_jax.fusion.stack import reduced
 from edmf_jax.fusion.stack.aligned import AlignedShot
-from edmf_jax.fusion.stack.blend import ChangedVisits, Visits
 from edmf_jax.fusion.stack.chooser_engine import Engine, features
 from edmf_jax.fusion.stack.evidence import Evidence, enlarged
 from edmf_jax.fusion.stack.reblur import CAP_BESIDE_NETWORK
 from edmf_jax.fusion.stack.tiles import Part
+from edmf_jax.fusion.stack.visits import ChangedVisits, Visits
 
 MARGIN_PX = 32  # of the mirrored continuation of the frame; the network was not taught at the ends of its patches
 KEPT_BYTES = 0.3e9
@@ -132,10 +133,10 @@ class Network:
             self._pooled.append(_Pooled(np.full((width, *size), -np.inf, np.float32),
                                         np.zeros((width, *size), np.float32), np.zeros((1, *size), np.uint16)))
         self._hand = np.full(sides, -np.inf, np.float32)
-        self._encoding = ThreadPoolExecutor(1)
         self._ahead = 2 if sides[0] * sides[1] <= _THREADS_UP_TO_PX else 1
-        self._comparing = ThreadPoolExecutor(self._ahead)
-        self._last: tuple[int, Future[_Kept]] | None = None
+        self._threads = ThreadPoolExecutor(self._ahead)
+        self._encoding: deque[tuple[int, Future[_Kept]]] = deque()
+        self._over_shots: tuple[list[np.ndarray], list[np.ndarray]] | None = None  # largest and mean, at every scale
         self._kept: dict[int, _Kept] = {}
         self._compared: dict[int, Future[np.ndarray]] = {}
         self._corrections: dict[int, np.ndarray] = {}
@@ -145,15 +146,14 @@ class Network:
         """Pools the features of shot `number`."""
         hand, valid, (pixels, clipped) = self._measured(view)
         np.maximum(self._hand, np.where(valid, hand, -np.inf), out=self._hand)
-        self._gather()
-        self._last = number, self._encoding.submit(
-            lambda: _Kept(self._engine.encode(features(pixels, hand, valid, clipped)), hand, valid))
+        if len(self._encoding) == self._ahead:
+            self._gather()
+        self._encoding.append((number, self._threads.submit(
+            lambda: _Kept(self._engine.encode(features(pixels, hand, valid, clipped)), hand, valid))))
 
     def _gather(self) -> None:
-        """Pools the features that the thread computes; nothing if it computes none."""
-        if self._last is None:
-            return
-        (number, future), self._last = self._last, None
+        """Pools the features that were begun first."""
+        number, future = self._encoding.popleft()
         found = future.result()
         if self._take(found.nbytes):
             self._kept[number] = found
@@ -173,8 +173,8 @@ class Network:
           number: of the shot.
           view: gives it again, if its features were not kept.
         """
-        self._gather()
-        self._encoding.shutdown(wait=False)  # with the thread goes its network's memory
+        if self._over_shots is None:
+            self._finish()
         found = self._corrections.get(number)
         if found is None:
             if number in self._kept or number in self._compared:
@@ -186,16 +186,27 @@ class Network:
                 self._corrections[number] = found
         return found
 
+    def _finish(self) -> None:
+        """Pools what is left, and begins the comparison."""
+        while self._encoding:
+            self._gather()
+        # With the threads go their networks' memory.
+        self._threads.shutdown(wait=False)
+        self._threads = ThreadPoolExecutor(self._ahead)
+        self._over_shots = ([np.where(x.count > 0, x.largest, np.float32(0)) for x in self._pooled],
+                            [x.total / np.maximum(x.count, np.float32(1)) for x in self._pooled])
+        self._pooled.clear()
+
     def _compared_ahead(self, number: int) -> np.ndarray:
         """The correction of a kept shot; the threads go on with the next one."""
         for ahead in (number, *self._kept):
             if ahead in self._kept and len(self._compared) < self._ahead:
                 kept = self._kept.pop(ahead)
                 self._free += kept.nbytes
-                self._compared[ahead] = self._comparing.submit(self._compare, kept)
+                self._compared[ahead] = self._threads.submit(self._compare, kept)
         found = self._compared.pop(number).result()
         if not (self._kept or self._compared):
-            self._comparing.shutdown(wait=False)
+            self._threads.shutdown(wait=False)
         return found
 
     def _take(self, size: int) -> bool:
@@ -206,15 +217,9 @@ class Network:
 
     def _compare(self, own: _Kept) -> np.ndarray:
         behind = np.where(own.valid, own.hand - self._hand, 0).astype(np.float32)
-        largest, mean = self._over_shots()
-        added = self._engine.decode(own.features, largest, mean, behind) - behind
+        added = self._engine.decode(own.features, *self._over_shots, behind) - behind
         added = core.certainty(self._hand, np) * np.clip(added, -self._most, self._most)
         return added[tuple(slice(MARGIN_PX, MARGIN_PX + side) for side in self._frame)].astype(np.float16)
-
-    def _over_shots(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Largest and mean features of all shots, at every scale."""
-        largest = [np.where(x.count > 0, x.largest, np.float32(0)) for x in self._pooled]
-        return largest, [x.total / np.maximum(x.count, np.float32(1)) for x in self._pooled]
 
     def _measured(self, view: reduced.View) -> tuple:
         """Hand-made logits, validity, and pixels with clipping, of the continued frame."""

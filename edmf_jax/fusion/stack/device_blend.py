@@ -22,15 +22,18 @@ import numpy as np
 
 from edmf_jax.core import blending
 from edmf_jax.core.chooser import Params
-from edmf_jax.core.hand_made import CELL_PX
-from edmf_jax.fusion.stack import blend
+from edmf_jax.core.evidence_numbers import CELL_PX
+from edmf_jax.fusion.stack import blend, spill
 from edmf_jax.fusion.stack import device_pieces as pieces
 from edmf_jax.fusion.stack import device_steps as steps
 from edmf_jax.fusion.stack.aligned import AlignedShot
 from edmf_jax.fusion.stack.device_chooser import corrections
 from edmf_jax.fusion.stack.device_edges import Edges
 from edmf_jax.fusion.stack.device_shots import Kept, Piece, Shot
+from edmf_jax.fusion.stack.evidence import Evidence
 from edmf_jax.fusion.stack.reblur import CAP, CAP_BESIDE_NETWORK
+from edmf_jax.fusion.stack.visits import Visits
+from edmf_jax.fusion.stack.weighted_mean import Blended, empty
 from edmf_jax.registration.threads import usable_cores
 
 KEPT_SHARE = 0.5  # of the device's memory
@@ -42,18 +45,18 @@ class TooLittle(Exception):
     """Shots have no room on the device, and none here either."""
 
 
-class Visits(blend.Visits):
+class UnmeasuredVisits(Visits):
     """Shots that are not measured here."""
 
-    def _measured(self, number: int, shot: AlignedShot) -> blend.Evidence:
+    def _measured(self, number: int, shot: AlignedShot) -> Evidence:
         nothing = np.zeros((1, 1), np.float16)
-        return blend.Evidence(nothing, nothing, None, None, self._noises[number] * shot.leveling.slope**2)
+        return Evidence(nothing, nothing, None, None, self._noises[number] * shot.leveling.slope**2)
 
 
-def blend_on_device(visits: Visits, shape: tuple[int, int, int], dtype: np.dtype, *, device: jax.Device,
+def blend_on_device(visits: UnmeasuredVisits, shape: tuple[int, int, int], dtype: np.dtype, *, device: jax.Device,
                     report: Callable[[str], None], ranks: np.ndarray | None = None,
                     excluded: dict[int, np.ndarray] | None = None, params: Params | None = None
-                    ) -> blend.Blended:
+                    ) -> Blended:
     """`blend.blend` of all shots of a group on a device.
 
     Args:
@@ -74,7 +77,7 @@ def blend_on_device(visits: Visits, shape: tuple[int, int, int], dtype: np.dtype
             work.correct(params)
         report("fusing")
         work.share()
-        blended = blend.empty(shape, dtype, visits.count)
+        blended = empty(shape, dtype, visits.count)
         cap = CAP if params is None else CAP_BESIDE_NETWORK
         planes = work.finish(blended, cap, visits.all_kept)
     if planes is not None:
@@ -87,7 +90,7 @@ def blend_on_device(visits: Visits, shape: tuple[int, int, int], dtype: np.dtype
 class Work:
     """The shots of a group on the device, and what is known of them."""
 
-    def __init__(self, visits: Visits, shape: tuple[int, int, int], device: jax.Device,
+    def __init__(self, visits: UnmeasuredVisits, shape: tuple[int, int, int], device: jax.Device,
                  excluded: dict[int, np.ndarray], ranks: np.ndarray | None, pool: ThreadPoolExecutor):
         self._visits, self._shape, self._excluded = visits, shape, excluded
         self._pool = pool
@@ -148,7 +151,7 @@ class Work:
                 known[index] = steps.put(known[index], some, at.there, blending.SPREAD_PX)
         self._shares = [steps.spread(one, certain, self._sizes(blending.SPREAD_PX)) for one in known]
 
-    def finish(self, blended: blend.Blended, cap: float, has_shots: bool) -> np.ndarray | None:
+    def finish(self, blended: Blended, cap: float, has_shots: bool) -> np.ndarray | None:
         """Writes the picture, with edges of depth refined if the device has room for that.
 
         Args:
@@ -164,7 +167,7 @@ class Work:
         edges = None
         if has_shots and self._has_edges:
             edges = Edges(count, self._shape, self.whole, self.piece, blended.sources.dtype)
-        planes = blend.planes(count, self._shape[:2]) if has_shots and edges is None else None
+        planes = spill.planes(count, self._shape[:2]) if has_shots and edges is None else None
         made, under_way = [], collections.deque()
         for at, total in zip(self.places, self._totals):
             weights = [steps.weigh(total, piece.fine, piece.weight, by, shares, at.there, self._factor)
@@ -188,7 +191,7 @@ class Work:
     def _pieces(self, at: pieces.At) -> Iterator[Piece]:
         return (one.piece(at) for one in self.shots)
 
-    def _fused(self, at: pieces.At, weights: Iterable[jax.Array], blended: blend.Blended
+    def _fused(self, at: pieces.At, weights: Iterable[jax.Array], blended: Blended
                ) -> tuple[blending.Finished, blending.Sums]:
         """A piece of the result."""
         sums = steps.no_sums((*self.piece, self._shape[2]))
@@ -197,7 +200,7 @@ class Work:
         return steps.finish(sums, np.float32(len(self.shots)), dtype=blended.image.dtype,
                             source_dtype=blended.sources.dtype), sums
 
-    def _send(self, under_way: collections.deque, blended: blend.Blended, at: pieces.At, found: blending.Finished,
+    def _send(self, under_way: collections.deque, blended: Blended, at: pieces.At, found: blending.Finished,
               planes=None, weights: Sequence[jax.Array] = ()) -> None:
         """Begins to fetch a piece of the result, and waits for one that was begun long ago."""
         weights = [] if planes is None else list(weights)
@@ -207,7 +210,7 @@ class Work:
         if len(under_way) > _AHEAD:
             under_way.popleft().result()
 
-    def _write(self, blended: blend.Blended, planes, part: tuple[slice, slice], found: tuple) -> None:
+    def _write(self, blended: Blended, planes, part: tuple[slice, slice], found: tuple) -> None:
         inside = tuple(slice(0, p.stop - p.start) for p in part)
         piece, weights = jax.tree.map(lambda x: np.asarray(x)[inside], found)
         numbers = np.array([one.number for one in self.shots], blended.sources.dtype)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from edmf_jax.core import blending
-from edmf_jax.core.hand_made import CELL_PX
+from edmf_jax.core.evidence_numbers import CELL_PX
 from edmf_jax.fusion.stack import device_steps as steps
 from edmf_jax.fusion.stack import reblur
 from edmf_jax.fusion.stack.device_pieces import At

@@ -12,7 +12,7 @@ fine window.  From every mean is subtracted what noise alone would give, so that
 Only a shot's own pixels count, without the outermost 6 px of them: what lies beyond has bled into these when the shot
 was blurred, warped or compressed, and such a rim looks sharp.
 
-NumPy and OpenCV, in float32.  `core.hand_made` is the twin in jax.numpy, for training.
+NumPy and OpenCV, in float32.  `core.measuring` is the twin in jax.numpy, for a GPU and for training.
 """
 
 import dataclasses
@@ -20,24 +20,15 @@ import dataclasses
 import cv2
 import numpy as np
 
-from edmf_jax.core.chooser_layout import FLOOR, POWER
+from edmf_jax.core import evidence_numbers as numbers
+from edmf_jax.core.chooser_layout import FLOOR, POWER, WHOLE_CELL
 from edmf_jax.core.color import NEUTRAL, rgb_to_ycbcr
-from edmf_jax.fusion.pixels import over_channels
+from edmf_jax.core.evidence_numbers import CELL_PX
 from edmf_jax.fusion.stack import borders, holes
 from edmf_jax.fusion.stack.aligned import AlignedShot
 from edmf_jax.fusion.stack.tiles import BlendTile, Part, cells_of, grown, inside, over_tiles
 
-CELL_PX = 8
-_COARSE_WEIGHT = 0.07
-_CHROMA_WEIGHT = 0.5
-_NEAR_PX, _FAR_PX = 7, 19  # box windows, each applied twice: about Gaussians of σ = 2.8 and 7.7 px
-_FAR_WEIGHT = 0.1  # for defocused lamps: their rim is sharp too, and only a wide window contains the lamp itself
-_SIGMA_PX, _BLUR_PX = 0.8, 7  # Gaussian blur before the Laplacian, which amplifies noise; σ and window
-_RIM_PX = 6
-_NOISE_DEVIATIONS = 2.0  # of a window's mean energy, above that of noise: less is taken for noise
-_RAMP_SHARE = 0.1  # of the frame's shorter side
-_NO_WEIGHT = np.float32(-1e4)  # the logarithm that stands for a weight of 0
-_FINE_REACH_PX = _RIM_PX + _BLUR_PX // 2 + 1 + 2 * (_FAR_PX // 2)
+_FINE_REACH_PX = numbers.RIM_PX + numbers.ENERGY_REACH_PX + numbers.WINDOWS_REACH_PX
 REACH_PX = borders.REACH_PX + _FINE_REACH_PX
 """A pixel can change the fine evidence of pixels up to this far away."""
 
@@ -49,8 +40,9 @@ class Evidence:
     Attributes:
       fine: root of the fine evidence, float16 `[H, W]`.
       coarse: the coarse evidence of cells of 8 × 8 px, float32 `[⌈H/8⌉, ⌈W/8⌉]`.
-      weight: 255 times the blend weight, uint8 `[H, W]`: 0 where the shot has nothing, feathered toward that edge,
-        lowered where it is clipped and another one is not; None: 255 everywhere.
+      weight: 255 times the blend weight, uint8 `[H, W]`: 0 where the shot has nothing, feathered toward that edge;
+        None: 255 everywhere.  Clipping does not lower it: at the edge of what is clipped, a shot that is blurred there
+        would win from one that shows the edge.  Where all is clipped there is no detail, so others win anyway.
       ramp: of cells, in [0, 1]: how far away the shot's edge within the frame is, as a share of a tenth of the frame;
         None: it has none.
       noise: the energy that noise alone has at the target exposure.
@@ -65,11 +57,11 @@ class Evidence:
     def logit(self, part: Part) -> np.ndarray:
         """log(weight · strength^`POWER`) of rows and columns `part`, float32 `[h, w]`; of weight 0 far below all."""
         strength2 = np.square(self.fine[part].astype(np.float32))
-        strength2 += np.float32(_COARSE_WEIGHT) * enlarged(self.coarse, part, CELL_PX) + np.float32(FLOOR**2)
+        strength2 += np.float32(numbers.COARSE_WEIGHT) * enlarged(self.coarse, part, CELL_PX) + np.float32(FLOOR**2)
         logit = np.float32(POWER / 2) * np.log(strength2)
         if self.weight is not None:
             weight = self.blend_weight(part)
-            logit += np.where(weight > 0, np.log(np.maximum(weight, np.float32(1e-9))), _NO_WEIGHT)
+            logit += np.where(weight > 0, np.log(np.maximum(weight, np.float32(1e-9))), np.float32(numbers.NO_WEIGHT))
         return logit
 
     def ramp_weight(self, part: Part, certainty: np.ndarray) -> np.ndarray | np.float32:
@@ -108,11 +100,10 @@ def measure(shot: AlignedShot, noise: float) -> Evidence:
         kept = inside(tile.kept, tile.context)
         fine[tile.kept] = np.sqrt(_windowed(planes, _without_rim(own, tile.context, shot.image.shape), noise)[kept])
         if weights is not None:  # rounded up: the weight of a pixel that the shot has does not become 0
-            largest = over_channels(np.maximum, seen.channel_weight[kept])
-            weights[tile.kept] = np.ceil(255 * largest)
+            weights[tile.kept] = np.ceil(255 * seen.weight[kept])
         there = cells_of(tile.kept, CELL_PX)
         cells[there] = cell_means(planes[kept], CELL_PX).reshape(*cells[there].shape)
-        covered[there] = cell_means(own[kept].astype(np.float32), CELL_PX) > 0.999
+        covered[there] = cell_means(own[kept].astype(np.float32), CELL_PX) > WHOLE_CELL
 
     over_tiles(look, shot.image.shape, REACH_PX)
     usable = np.zeros_like(covered)  # without the frame's outermost cells, for they hold the rim
@@ -138,10 +129,11 @@ def noise_energy(image: np.ndarray, full: float, mask: np.ndarray | None = None)
             if mask is not None and not mask[top : top + _SAMPLE_PX, left : left + _SAMPLE_PX].all():
                 continue
             sample = image[top : top + _SAMPLE_PX, left : left + _SAMPLE_PX].astype(np.float32) / np.float32(full)
-            mean = cv2.blur(_energy(_planes(sample)), (_SAMPLE_WINDOW_PX,) * 2, borderType=cv2.BORDER_REFLECT_101)
-            rim = min(_RIM_PX, (min(mean.shape) - 1) // 2)
+            mean = cv2.blur(_energy(_planes(sample)), (numbers.NOISE_WINDOW_PX,) * 2, borderType=cv2.BORDER_REFLECT_101)
+            rim = min(numbers.RIM_PX, (min(mean.shape) - 1) // 2)
             means.append(mean[rim : mean.shape[0] - rim, rim : mean.shape[1] - rim].ravel())
-    return _QUIET_FACTOR * max(float(np.quantile(np.concatenate(means), _QUIET_SHARE)), 0.0) if means else 0.0
+    quiet = float(np.quantile(np.concatenate(means), numbers.QUIET_SHARE)) if means else 0.0
+    return numbers.QUIET_FACTOR * max(quiet, 0.0)
 
 
 def plausible_noise(energies: list[float]) -> list[float]:
@@ -153,16 +145,15 @@ def plausible_noise(energies: list[float]) -> list[float]:
 
 
 _MOST_NOISE_RATIO = 8.0  # three stops of ISO
-_SAMPLE_PX, _SAMPLES_A_SIDE, _SAMPLE_WINDOW_PX = 48, 14, 9
-_QUIET_SHARE, _QUIET_FACTOR = 0.05, 1.2  # the quietest windows hold less noise than the mean by chance, too
+_SAMPLE_PX, _SAMPLES_A_SIDE = 48, 14
 
 
 _TO_PLANES = np.float32(np.stack(rgb_to_ycbcr(np.eye(3)), 0) - [[0], [NEUTRAL], [NEUTRAL]]) * np.float32(
-    [[1], [np.sqrt(_CHROMA_WEIGHT)], [np.sqrt(_CHROMA_WEIGHT)]])
+    [[1], [np.sqrt(numbers.CHROMA_WEIGHT)], [np.sqrt(numbers.CHROMA_WEIGHT)]])
 
 
 def _planes(pixels: np.ndarray) -> np.ndarray:
-    """Luma, and Cb and Cr scaled so that their squares count `_CHROMA_WEIGHT`: float32 `[h, w, 3]`; gray `[h, w, 1]`.
+    """Luma, and Cb and Cr scaled so that their squares count `CHROMA_WEIGHT`: float32 `[h, w, 3]`; gray `[h, w, 1]`.
 
     Clipped to [0, 1] first, so that what a result can't show does not count.
     """
@@ -171,7 +162,8 @@ def _planes(pixels: np.ndarray) -> np.ndarray:
 
 
 def _energy(planes: np.ndarray) -> np.ndarray:
-    smooth = cv2.GaussianBlur(planes, (_BLUR_PX, _BLUR_PX), _SIGMA_PX, borderType=cv2.BORDER_REFLECT_101)
+    window = numbers.BLUR_PX, numbers.BLUR_PX
+    smooth = cv2.GaussianBlur(planes, window, numbers.SIGMA_PX, borderType=cv2.BORDER_REFLECT_101)
     detail = cv2.Laplacian(smooth, cv2.CV_32F, borderType=cv2.BORDER_REFLECT_101)
     squares = cv2.multiply(detail, detail)
     return squares if squares.ndim == 2 else cv2.transform(squares, np.ones((1, squares.shape[2]), np.float32))
@@ -183,13 +175,11 @@ def _windowed(planes: np.ndarray, usable: np.ndarray, noise: float) -> np.ndarra
     if not whole:
         usable = usable.astype(np.float32)
         energy *= usable
-    for window, weight in ((_NEAR_PX, 1.0), (_FAR_PX, _FAR_WEIGHT)):
+    for window, weight in numbers.WINDOWS:
         mean = _box_blur_twice(energy, window)
         if not whole:
             mean /= np.maximum(_box_blur_twice(usable, window), np.float32(1e-3))
-        independent = 0.4 * window**2  # pixels under the window, about: it has no hard edge, and energy is smooth
-        most_noise = noise * (1 + _NOISE_DEVIATIONS * np.sqrt(2 / independent))
-        found += np.float32(weight) * np.maximum(mean - np.float32(most_noise), 0)
+        found += np.float32(weight) * np.maximum(mean - np.float32(noise * numbers.most_noise(window)), 0)
     return found
 
 
@@ -200,12 +190,12 @@ def _box_blur_twice(plane: np.ndarray, window: int) -> np.ndarray:
 
 
 def _without_rim(own: np.ndarray, context: Part, shape: tuple[int, ...]) -> np.ndarray:
-    """`own` without its outermost `_RIM_PX`; the frame's edge ends it, a tile's does not: bool `[h, w]`."""
+    """`own` without its outermost `RIM_PX`; the frame's edge ends it, a tile's does not: bool `[h, w]`."""
     ends = [(int(part.start == 0), int(part.stop == side)) for part, side in zip(context, shape)]
     if own.all() and not np.any(ends):
         return own
     padded = np.pad(own.astype(np.uint8), ends)
-    eroded = cv2.erode(padded, np.ones((2 * _RIM_PX + 1,) * 2))
+    eroded = cv2.erode(padded, np.ones((2 * numbers.RIM_PX + 1,) * 2))
     return eroded[ends[0][0] : eroded.shape[0] - ends[0][1], ends[1][0] : eroded.shape[1] - ends[1][1]] > 0
 
 
@@ -215,7 +205,7 @@ def _ramp(covered: np.ndarray) -> np.ndarray | None:
         return None
     padded = np.pad(covered, 1, mode="edge").astype(np.uint8)  # the frame's edge is not the shot's
     cells = cv2.distanceTransform(padded, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1]
-    width = max(_RAMP_SHARE * min(covered.shape), 2)
+    width = max(numbers.RAMP_SHARE * min(covered.shape), 2)
     return np.clip((cells - 1) / np.float32(width), 0, 1).astype(np.float32)
 
 

@@ -5,9 +5,9 @@ import dataclasses
 import numpy as np
 
 from edmf_jax.fusion.stack import borders
-from edmf_jax.fusion.stack.blend import ChangedVisits, Visits
 from edmf_jax.fusion.stack.evidence import Evidence
 from edmf_jax.fusion.stack.tiles import Part
+from edmf_jax.fusion.stack.visits import ChangedVisits, Visits
 
 
 class Excluding(ChangedVisits):

@@ -18,12 +18,15 @@ from edmf_jax.fusion.stack import alignment, blend, borders, device_choice, evid
 from edmf_jax.fusion.stack.aligned import AlignedShot
 from edmf_jax.fusion.stack.analysis import StackAnalysis
 from edmf_jax.fusion.stack.options import Chooser, PhotoOptions, PhotoResult
+from edmf_jax.fusion.stack.visits import Visits
+from edmf_jax.fusion.stack.weighted_mean import Blended
 from edmf_jax.registration.threads import one_thread_each
+from edmf_jax.runtime import devices
 from edmf_jax.weights.store import Weights
 
 # Rough seconds for each megapixel of a shot or of the result, for the progress only.
 GATHERING_SECONDS, NETWORK_SECONDS, BLEND_SECONDS, CHOOSER_SECONDS = 0.25, 3.0, 0.1, 1.2
-_SMALL_BYTES = 3e7  # of all shots as floats: two of 1.25 MP
+_SMALL_BYTES = 1e8  # of all shots as floats: ten of 0.8 MP
 
 
 @dataclasses.dataclass(frozen=True)
@@ -87,7 +90,7 @@ def fuse_group(group: Group, weights: Weights | Chooser | None, options: PhotoOp
         once = options.moving == "once" and weights_override is None
         on_cpu = layers is not None or weights_override is not None  # retouching is
         pixels = len(order) * group.frame[0] * group.frame[1]
-        device = None if on_cpu else device_choice.chosen(options.device, pixels)
+        device = None if on_cpu else devices.gpu_for(options.device, pays=pixels >= device_choice.LEAST_PIXELS)
         found, moved, device = _blend(group, weights if isinstance(weights, Chooser) else None, order, report,
                                       once=once, device=device, ranks=worth, layers=layers,
                                       weights_override=weights_override)
@@ -103,7 +106,7 @@ def fuse_group(group: Group, weights: Weights | Chooser | None, options: PhotoOp
 
 
 def _blend(group: Group, chooser: Chooser | None, order: list[int], report, *, once: bool, device=None,
-           **more) -> tuple[blend.Blended, int, Any | None]:
+           **more) -> tuple[Blended, int, Any | None]:
     """`blend.blend` of a group, in how many places something moved, and the device that blended.
 
     Args:
@@ -117,14 +120,14 @@ def _blend(group: Group, chooser: Chooser | None, order: list[int], report, *, o
     seconds = (BLEND_SECONDS + GATHERING_SECONDS * count) * megapixels / (2 * count)
     noises = evidence.plausible_noise([one.noise for one in group.analysis.shot_analyses])
     read = (lambda number: group.aligned(number).with_whole()) if group.is_small else group.aligned
-    visits = blend.Visits(read, noises, order)
+    visits = Visits(read, noises, order)
     moved = _moved(group, visits, device) if once else motion_regions.NOTHING
     if device is not None:
         from edmf_jax.fusion.stack import device_blend  # it imports JAX
 
         with contextlib.suppress(device_blend.TooLittle):
             blended = device_blend.blend_on_device(
-                device_blend.Visits(group.aligned, noises, order), group.frame, group.dtype, device=device,
+                device_blend.UnmeasuredVisits(group.aligned, noises, order), group.frame, group.dtype, device=device,
                 report=lambda what: report(what, seconds), ranks=more["ranks"], excluded=moved.excluded,
                 params=chooser and chooser.params)
             return blended, moved.count, device
@@ -140,7 +143,7 @@ def _blend(group: Group, chooser: Chooser | None, order: list[int], report, *, o
     return blended, moved.count, None
 
 
-def _moved(group: Group, visits: blend.Visits, device=None) -> motion_regions.Moved:
+def _moved(group: Group, visits: Visits, device=None) -> motion_regions.Moved:
     """What moved between the shots; small ones are read and measured meanwhile: a pair keeps one core busy at most."""
     if device is not None or not group.is_small:
         return motion_regions.find(group.analysis)

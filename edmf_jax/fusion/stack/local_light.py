@@ -13,6 +13,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
+from edmf_jax.core.chooser_layout import WHOLE_CELL
 from edmf_jax.core.color import linear_to_srgb, srgb_to_linear
 from edmf_jax.fusion.stack.holes import fill_plane
 from edmf_jax.fusion.stack.sharpness import luma_of
@@ -68,7 +69,7 @@ def find(reference: np.ndarray, leveled: np.ndarray, usable: np.ndarray, each: C
     """
     factor = min(1.0, np.sqrt(_MAP_PX / usable.size))
     size = tuple(max(8, round(side * factor)) for side in usable.shape[::-1])
-    own = (cv2.resize(usable.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0.999).astype(np.float32)
+    own = (cv2.resize(usable.astype(np.float32), size, interpolation=cv2.INTER_AREA) > WHOLE_CELL).astype(np.float32)
     lights = list(each(
         lambda x: srgb_to_linear(cv2.resize(luma_of(x), size, interpolation=cv2.INTER_AREA)).astype(np.float32),
         (reference, leveled)))

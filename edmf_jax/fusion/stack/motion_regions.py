@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import cv2
@@ -12,7 +11,7 @@ import numpy as np
 from edmf_jax.fusion.stack.analysis import StackAnalysis
 from edmf_jax.fusion.stack.motion import Pair
 from edmf_jax.fusion.stack.motion_blurs import Blurs, grown, leveled_blurs
-from edmf_jax.registration.threads import one_thread_each, usable_cores
+from edmf_jax.registration.threads import on_all_cores
 
 _ALL_PAIRS = 5  # shots of which every two are compared; of more, neighbors in focus
 _NEIGHBORS = 2
@@ -63,17 +62,14 @@ class _Region:
 def find(analysis: StackAnalysis) -> Moved:
     """Finds what moved between the shots of a stack; their order has no effect."""
     order = sorted(range(len(analysis.shot_analyses)), key=lambda i: analysis.shot_analyses[i].digest)
-    with one_thread_each(), ThreadPoolExecutor(usable_cores()) as pool:
-        shots = list(pool.map(lambda number: leveled_blurs(analysis, number), order))
-    moved = find_in(shots)
+    moved = find_in(on_all_cores(lambda number: leveled_blurs(analysis, number), order))
     return Moved({order[place]: mask for place, mask in moved.excluded.items()}, moved.count)
 
 
 def find_in(shots: Sequence[Blurs]) -> Moved:
     """Finds what moved between shots, from their ladders."""
     some = neighbors([shot.detail for shot in shots])
-    with one_thread_each(), ThreadPoolExecutor(usable_cores()) as pool:
-        pairs = dict(zip(some, pool.map(lambda pair: Pair(shots[pair[0]], shots[pair[1]]).compare(), some)))
+    pairs = dict(zip(some, on_all_cores(lambda pair: Pair(shots[pair[0]], shots[pair[1]]).compare(), some)))
     cores = _union([core for pair in pairs.values() for core in pair.conflicts], shots[0].valid.shape)
     seen = _divided(len(shots), pairs, cores)
     moves = _moves(seen, pairs) if seen else []

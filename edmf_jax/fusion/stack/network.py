@@ -10,8 +10,8 @@ import numpy as np
 from edmf_jax.fusion.pixels import from_unit
 from edmf_jax.fusion.stack import composite, holes, response, sharpness, tiles
 from edmf_jax.fusion.stack.aligned import AlignedShot, Tile
-from edmf_jax.fusion.stack.blend import Blended
 from edmf_jax.fusion.stack.tiles import TilePlan, inside
+from edmf_jax.fusion.stack.weighted_mean import Blended
 from edmf_jax.fusion.tiling import fuse_pieces, padded_shape
 from edmf_jax.weights.store import Weights
 

@@ -152,7 +152,7 @@ class Reblur:
                 some = self._around[(number, *there)] & asked
                 if not some.any():
                     continue
-                seen, own = _luma(source, part)
+                seen, own = source.shot.luma(part)
                 others = (own & (best[part] != number)).astype(np.float32)
                 differences[there] += some * _cell_squares(seen - picture[kept], others)
                 found[number].append((there, np.stack([some * _cell_squares(seen - one, others) for one in blurred])))
@@ -202,7 +202,7 @@ class Reblur:
         for number in shots:
             blurs = _repeated(self._blurs[(number, *there)], picture.shape)
             expected = np.take_along_axis(blurred, blurs[None].astype(np.intp), 0)[0]
-            unlike = np.square(_luma(self._sources[number], context)[0] - expected) * np.float32(0.5 / _DEVIATION**2)
+            unlike = np.square(self._sources[number].shot.luma(context)[0] - expected) * np.float32(0.5 / _DEVIATION**2)
             mean = _gaussian(unlike, _WIDE_PX)
             mean += fine_share * (_gaussian(unlike, _FINE_PX) - mean)
             found[number] = np.where(_repeated(self._present[(number, *there)], picture.shape), mean, -np.inf)
@@ -218,12 +218,6 @@ def _not_below_others(blurs: np.ndarray, known: np.ndarray) -> np.ndarray:
     least = np.sort(np.where(known, blurs, len(BLURS_PX)), 0)[:2]
     of_others = np.where(known & (blurs == least[0]), least[1], least[0])
     return np.where(of_others < len(BLURS_PX), np.maximum(blurs, of_others), blurs)
-
-
-def _luma(source: Source, part: Part) -> tuple[np.ndarray, np.ndarray]:
-    """The luma of rows and columns `part`, float32 `[h, w]`, and where the shot has pixels, bool `[h, w]`."""
-    seen = source.shot.part(part)
-    return luma_of(seen.pixels), seen.weight > 0
 
 
 def _normalized(weights: Sequence[np.ndarray]) -> np.ndarray:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+KEPT_BYTES = 0.4e9  # of a blend's shots, with the running sums if there are any; what is more waits on disk
 _ROOM = 2.0  # of free space, for each byte that is kept
 
 
@@ -64,3 +65,10 @@ def roomy_folder(needed_bytes: float) -> str | None:
         if folder and os.access(folder, os.W_OK):
             return folder if shutil.disk_usage(folder).free > _ROOM * needed_bytes else None
     return None
+
+
+def planes(count: int, shape: tuple[int, int]) -> np.ndarray | DiskArray:
+    """Room for `count` planes of 16 bits, on disk if they are many and it has the room."""
+    whole, size = (count, *shape), 2 * count * shape[0] * shape[1]
+    folder = roomy_folder(size) if size > KEPT_BYTES else None
+    return np.empty(whole, np.uint16) if folder is None else DiskArray(whole, np.uint16, folder)

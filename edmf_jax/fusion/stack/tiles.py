@@ -1,12 +1,13 @@
 """How a picture is cut into tiles, so that fusing them gives what fusing the whole picture gives."""
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
+
+import numpy as np
 
 from edmf_jax.fusion.pieces import pieces, within
 from edmf_jax.fusion.stack import borders, sharpness
-from edmf_jax.registration.threads import one_thread_each, usable_cores
+from edmf_jax.registration.threads import on_all_cores
 
 BLEND_TILE_PX = (256, 1024)  # multiples of `evidence.CELL_PX`; wide, because rows lie one after the other in memory
 # With the margin 272 px, a shape of `core.buckets`; 528 px take 0.3 GB more and a third more time.
@@ -59,9 +60,18 @@ def over_tiles(work: Callable[[BlendTile], None], shape: tuple[int, ...], reach_
                                         for side, step in zip(shape[:2], BLEND_TILE_PX))
     kept = [(slice(top, min(top + rows.step, height)), slice(left, min(left + columns.step, width)))
             for top in rows for left in columns]
-    with one_thread_each(), ThreadPoolExecutor(usable_cores()) as pool:
-        for _ in pool.map(lambda part: work(BlendTile(grown(part, reach_px, shape), part)), kept):
-            pass
+    on_all_cores(lambda part: work(BlendTile(grown(part, reach_px, shape), part)), kept)
+
+
+def kept_whole(plane: Callable[[Part], np.ndarray], shape: tuple[int, ...]) -> Callable[[Part], np.ndarray]:
+    """A float32 plane of a picture of `shape` (H, W, …), given as a function of rows and columns, computed once."""
+    whole = np.empty(shape[:2], np.float32)
+
+    def look(tile: BlendTile) -> None:
+        whole[tile.kept] = plane(tile.kept)
+
+    over_tiles(look, shape, 0)
+    return whole.__getitem__
 
 
 def grown(part: Part, reach_px: int, shape: tuple[int, ...]) -> Part:

@@ -8,7 +8,8 @@ from typing import TypeVar
 
 from edmf_jax.core.model import MIN_SIDE_PX
 from edmf_jax.errors import UserError
-from edmf_jax.weights.store import Weights, params_sha256
+from edmf_jax.weights.params import params_sha256
+from edmf_jax.weights.store import Weights
 
 # The function's name. Every exported file contains it, so `edmf export` recognizes files that it may replace.
 NAME = "edmf_fuse_luma"

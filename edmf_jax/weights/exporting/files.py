@@ -9,7 +9,8 @@ from edmf_jax.weights.exporting.contract import NAME
 from edmf_jax.weights.exporting.onnx_graph import to_onnx
 from edmf_jax.weights.exporting.stablehlo import to_stablehlo
 from edmf_jax.weights.exporting.tflite import to_tflite
-from edmf_jax.weights.store import Weights, check_params
+from edmf_jax.weights.params import check_params
+from edmf_jax.weights.store import Weights
 
 _SERIALIZE = {"stablehlo": to_stablehlo, "onnx": to_onnx, "tflite": to_tflite}
 MODEL_FORMATS = tuple(_SERIALIZE)

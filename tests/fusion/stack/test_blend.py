@@ -8,8 +8,7 @@ import edmf_jax
 from edmf_jax.cli import fuse, main
 from edmf_jax.errors import UserError
 from edmf_jax.fusion import tiling
-from edmf_jax.fusion.stack import PhotoOptions, blend, fuse_photos, tiles, tone, tone_estimate
-from edmf_jax.fusion.stack.aligned import Tile
+from edmf_jax.fusion.stack import PhotoOptions, fuse_photos, tiles, tone, tone_estimate
 from edmf_jax.io.images import write_image
 from tests.helpers.networks import WEIGHTS
 from tests.helpers.scenes import defocused, exposed, framed_with_black, hand_held, noisy_jpeg, scene, shots
@@ -49,17 +48,6 @@ def test_where_one_shot_is_sharp_its_exact_pixels_are_taken(monkeypatch):
     assert (result.image[:, :84] == a[:, :84]).mean() > 0.99
     assert (result.image[:, 116:] == b[:, 116:]).mean() > 0.99
     assert (result.sources[:, :90] == 0).mean() > 0.98 and (result.sources[:, 110:] == 1).mean() > 0.98
-
-
-def test_a_pixel_of_one_shot_alone_is_its_own_however_little_it_weighs():
-    """At the edge of a shot in a plain area, where a mask gives everything to a shot that has nothing there."""
-    sums, whole = blend._Sums((2, 2, 3), 2, clips=True), (slice(None), slice(None))
-    pixels, weight = np.full((2, 2, 3), 0.5, np.float32), np.full((2, 2), 1 / 255, np.float32)
-    sums.add(whole, 0, Tile(pixels, weight, weight[..., None] * pixels), np.full((2, 2), 4e-17, np.float32))
-    result = blend.Blended(*(np.zeros((2, 2, *more), kind) for more, kind in (
-        ((3,), np.uint8), ((), np.uint8), ((), np.float16), ((), bool), ((), bool), ((), bool))))
-    sums.finish(whole, result, whole)
-    assert (result.image == 128).all() and result.covered.all()
 
 
 def test_a_shot_that_is_sharp_everywhere_is_the_result():

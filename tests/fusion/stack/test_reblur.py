@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edmf_jax.fusion.stack import PhotoOptions, blend, fuse_photos, leveling, reblur, tone
+from edmf_jax.fusion.stack import PhotoOptions, fuse_photos, leveling, reblur, spill, tone
 from edmf_jax.fusion.stack.aligned import AlignedShot
 from edmf_jax.fusion.stack.reblur import Reblur, Source
 from tests.helpers.scenes import scene
@@ -118,9 +118,9 @@ def test_in_temporary_files_or_in_memory_is_the_same_to_the_bit(monkeypatch):
     given, layers = [*halves(truth), np.uint8(blurred(truth, 1.0))], []
     keep = lambda number, picture, valid, weight: layers.append((number, picture, weight))
     expected = fuse_photos(given, options=PhotoOptions(align="none"), layers=keep)
-    monkeypatch.setattr(blend, "KEPT_BYTES", 1.5 * truth.nbytes)
-    stored, write = [], blend.DiskArray.of
-    monkeypatch.setattr(blend.DiskArray, "of", lambda *given: stored.append(write(*given)) or stored[-1])
+    monkeypatch.setattr(spill, "KEPT_BYTES", 1.5 * truth.nbytes)
+    stored, write = [], spill.DiskArray.of
+    monkeypatch.setattr(spill.DiskArray, "of", lambda *given: stored.append(write(*given)) or stored[-1])
     found = fuse_photos(given, options=PhotoOptions(align="none"), layers=keep)
     np.testing.assert_array_equal(found.image, expected.image)
     np.testing.assert_array_equal(found.sources, expected.sources)
@@ -137,8 +137,8 @@ def test_without_room_for_temporary_files_weights_are_not_refined(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(reblur, "ROUNDS", 0)
         expected = fuse_photos(given, options=PhotoOptions(align="none"))
-    monkeypatch.setattr(blend, "KEPT_BYTES", 0)
-    monkeypatch.setattr(blend, "roomy_folder", lambda _: None)
+    monkeypatch.setattr(spill, "KEPT_BYTES", 0)
+    monkeypatch.setattr(spill, "roomy_folder", lambda _: None)
     found = fuse_photos(given, options=PhotoOptions(align="none"))
     assert np.abs(found.image.astype(int) - expected.image).max() <= 1
     np.testing.assert_array_equal(found.sources, expected.sources)
