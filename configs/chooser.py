@@ -8,6 +8,9 @@
 **Data**: any folder of sharp pictures.  What ships is trained on EDMF's pairs 501…1000 (CC BY 4.0), fused and halved,
 and on scenes of `edmf_synthetic`.  MFI-WHU is never trained on: its photographs come without named sources.
 
+**Real pairs**, without a truth, by the paper's loss: --config.data.real=REAL, with EDMF's as registered and leveled by
+`python -m studies.chooser_pictures real REAL --edmf EDMF`.
+
 **What a sample is**: `simulate.batch`.  Every knob of the simulation is in the section `simulate`, explained in
 `edmf_jax/simulate/ranges.py`.
 
@@ -34,6 +37,8 @@ def get_config() -> ConfigDict:
     config.data.shots_per_step = 12  # a step has shots_per_step // N samples of N shots
     # How often a step has 2, 3, … 8 shots; whatever the sum.  What ships: these, then (0.4, 0.25, 0, 0.2, 0, 0, 0.15).
     config.data.shot_shares = (0.75, 0.25, 0.0, 0.0, 0.0, 0.0, 0.0)
+    config.data.real = ""  # a folder of real pairs, see above; empty: none, which is as good (docs/chooser.md)
+    config.data.real_patches = 2  # of each step; not among shots_per_step
     config.data.uses = 3  # of each scene, with another camera, turned: optics take most of the simulation's time
 
     config.model = ConfigDict()
@@ -46,6 +51,7 @@ def get_config() -> ConfigDict:
     config.loss.decibel_weight = 0.003  # of the log of each sample's squared error: easy samples count, too
     config.loss.choice_weight = 0.1  # of the cross-entropy against the shots that are near the target
     config.loss.choice_levels = 2.0  # an error larger by so many 8-bit levels is e times less right
+    config.loss.real_weight = 0.01  # of the paper's loss of the real pairs
     config.loss.repair_weight = 0.0  # of the same picture loss with the repair; 0: none is learned
 
     config.train = ConfigDict()

@@ -162,7 +162,7 @@ class Table:
         data = encode(fused, "jpeg75")
         self._add(scene.id, name, "jpeg75", 0, _sha256(data), score(scene, as_stored(fused, data, "jpeg75")))
         if self._inner:
-            self._add(scene.id, name, "inner", seconds, digest, score(*_without_edges(scene, fused, self._inner)))
+            self._add(scene.id, name, "inner", seconds, digest, score(scene, fused, rim_px=self._inner))
 
     def _one(self, name: str, variant: str, scene: Scene, given: Scene) -> None:
         if (scene.id, name, variant) not in self._rows:
@@ -202,12 +202,6 @@ def _fuse_photographs(scene: Scene, **options: str) -> np.ndarray:
     from edmf_jax.fusion.fuse import fuse
 
     return fuse([scene.a, scene.b], log=lambda line: None, **options)
-
-
-def _without_edges(scene: Scene, fused: np.ndarray, pixels: int) -> tuple[Scene, np.ndarray]:
-    a, b, truth, fused = (x if x is None else np.ascontiguousarray(x[pixels:-pixels, pixels:-pixels])
-                          for x in (scene.a, scene.b, scene.truth, fused))
-    return Scene(scene.id, a, b, truth), fused
 
 
 def _sha256(data: bytes) -> str:

@@ -5,10 +5,13 @@ from collections.abc import Callable
 
 from edmf_jax.cli.options import add_device, add_metrics, network_on, say
 
-# Equal to the keys of `core.exposures.CONDITIONS` and `evaluation.benchmark.BENCHMARKS`; repeated here, so that --help
-# need not import them.
+# Equal to the keys of `core.exposures.CONDITIONS` and `evaluation.benchmark.BENCHMARKS`, and to
+# `core.exposures.TRUTHS`; repeated here, so that --help need not import them.
 EXPOSURES = ("published", "quarter-stop", "half-stop-gamma")
-BENCHMARKS = ("mfi-whu-exposure",)
+BENCHMARKS = ("mfi-whu-exposure", "mfi-whu-inner", "mfi-whu-reference", "mfi-whu-whole", "mfi-whu-others",
+              "edmf-synthetic")
+TRUTHS = ("average", "reference")
+_SET_BY = {"--exposures": "the exposures", "--split": "the pairs", "--truth-at": "the truth", "--rim-px": "the rim"}
 
 
 def add_command(command: Callable[..., argparse.ArgumentParser]) -> None:
@@ -17,15 +20,15 @@ def add_command(command: Callable[..., argparse.ArgumentParser]) -> None:
                   epilog="If it is stopped, the same command continues; methods and pairs can be added to a folder.")
     sub.add_argument("--dataset", metavar="NAME", help="edmf, lytro, edmf_synthetic, …")
     sub.add_argument("--benchmark", metavar="NAME",
-                     help="instead of --dataset: evaluate a data set under several conditions, in sub-folders of W; "
-                          f"{', '.join(BENCHMARKS)} is MFI-WHU at each value of --exposures")
+                     help="instead of --dataset: certain pairs of a data set under certain exposures, in sub-folders "
+                          f"of W: {', '.join(BENCHMARKS)} (docs/evaluation.md)")
     sub.add_argument("--method", required=True, nargs="+", action="extend", metavar="[NAME=]METHOD",
-                     help="a name that `edmf methods` lists, or all of those that can run; a folder or name of "
-                          "weights; openfocus:METHOD, which calls that program; or folder:DIR with pictures fused by "
-                          "another program, named by pair")
+                     help="a name that `edmf methods` lists, or all of those that can run; edmf-fuse, which is "
+                          "`edmf fuse`; a folder or name of weights; openfocus:METHOD, which calls that program; or "
+                          "folder:DIR with pictures fused by another program, named by pair")
     sub.add_argument("--workdir", required=True, metavar="W", help="folder for pictures, scores and summary")
     sub.add_argument("--source", metavar="DIR-or-ZIP", help="the data set's published files")
-    sub.add_argument("--split", default="test", help="default: test")
+    sub.add_argument("--split", help="default: test")
     sub.add_argument("--tiling", default="whole", choices=("whole", "mufusion"),
                      help="how weights process a picture: whole (default), or in MUFusion's tiles, as in Table 2")
     sub.add_argument("--as-published", action="store_true",
@@ -44,6 +47,10 @@ def add_command(command: Callable[..., argparse.ArgumentParser]) -> None:
                      help="change the exposure of the sources, in linear light, and take the truth at the mean of "
                           "both: quarter-stop is A +1/4, B −1/4 stop; half-stop-gamma A +1/2 stop, gamma 0.9, B −1/2 "
                           "stop, gamma 1.1; published changes nothing")
+    sub.add_argument("--truth-at", choices=TRUTHS,
+                     help="the exposure of the truth where the sources' differ by --exposures, or in edmf_synthetic: "
+                          "the mean of both (default of --exposures), or that of A, which `edmf fuse` gives")
+    sub.add_argument("--rim-px", type=int, default=0, metavar="N", help="do not score N px at each edge")
     sub.add_argument("--pattern-a", metavar="P",
                      help="for image_pairs: file names of the first sources, like 'near/{id}.jpg'")
     sub.add_argument("--pattern-b", metavar="P", help="the same for the second sources")
@@ -61,11 +68,13 @@ def _evaluate(args: argparse.Namespace) -> None:
     if (args.dataset is None) == (args.benchmark is None):
         given = f"--dataset {args.dataset} and --benchmark {args.benchmark}" if args.dataset else "neither is given"
         raise UserError(f"give either --dataset or --benchmark, to say what is evaluated: {given}")
-    if args.benchmark and args.exposures:
-        raise UserError(f"--exposures {args.exposures}: --benchmark {args.benchmark} sets the exposures itself; leave "
-                        "--exposures out, or give a --dataset instead")
+    for option, value in (("--exposures", args.exposures), ("--split", args.split), ("--truth-at", args.truth_at),
+                          ("--rim-px", args.rim_px)):
+        if args.benchmark and value:
+            raise UserError(f"{option} {value}: --benchmark {args.benchmark} sets {_SET_BY[option]} itself; leave "
+                            f"{option} out, or give a --dataset instead")
     patterns = {"a": args.pattern_a, "b": args.pattern_b, "truth": args.pattern_truth}
-    options = {"source": args.source, "split": args.split, "tiling": args.tiling, "store": args.store,
+    options = {"source": args.source, "tiling": args.tiling, "store": args.store,
                "gray": args.gray, "metrics": args.metrics, "limit": args.limit, "every": args.every,
                "data_dir": args.data_dir, "patterns": patterns if any(patterns.values()) else None,
                "allow_missing": args.allow_missing, "as_published": args.as_published}
@@ -85,5 +94,6 @@ def _table(args: argparse.Namespace, options: dict):
             raise UserError(f"--csv {args.csv}: --benchmark {args.benchmark} has several evaluations; leave --csv out, "
                             "and give it to an evaluation of one of its sub-folders")
         return run_benchmark(args.benchmark, args.method, args.workdir, **options)
-    return means_table(evaluate(args.dataset, args.method, args.workdir, exposures=args.exposures, csv=args.csv,
+    return means_table(evaluate(args.dataset, args.method, args.workdir, split=args.split or "test",
+                                exposures=args.exposures, truth_at=args.truth_at, rim_px=args.rim_px, csv=args.csv,
                                 **options))

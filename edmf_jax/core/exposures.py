@@ -13,7 +13,7 @@ as on a sensor.  What the published picture has already lost by clipping or roun
 Source A has the first exposure of a condition, source B the second.  The truth is the sharp picture at the exposure
 in the middle: the mean of its two exposed versions, averaged as encoded values before rounding, then rounded once.
 Encoded values are averaged because every method here averages them or chooses from them: so the plain average of
-A and B has the exposure of the truth.
+A and B has the exposure of the truth.  For methods that bring both to the exposure of A, the truth can have that one.
 """
 
 import dataclasses
@@ -24,6 +24,9 @@ import numpy as np
 
 from edmf_jax.core.color import linear_to_srgb, srgb_to_linear
 from edmf_jax.errors import UserError
+
+TRUTHS = ("average", "reference")
+"""The exposures that a truth can have: the mean of both sources', or the first source's."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,16 +43,25 @@ class Exposures:
     stops: tuple[float, float] = (0.0, 0.0)
     gamma: tuple[float, float] = (1.0, 1.0)
 
-    def apply(self, a: np.ndarray, b: np.ndarray, truth: np.ndarray | None = None
+    def apply(self, a: np.ndarray, b: np.ndarray, truth: np.ndarray | None = None, truth_at: str = TRUTHS[0]
               ) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """A and B at their exposures and the truth at the mean of both; uint8, each in its own shape.
+        """A and B at their exposures and the truth at the mean of both, or at A's; uint8, each in its own shape.
 
         Raises:
           ValueError: a picture is not uint8.
         """
-        first, second = (tone_curve(*setting) for setting in zip(self.stops, self.gamma))
+        first, second = self._curves()
         return (_apply_curve(first, a), _apply_curve(second, b),
-                None if truth is None else _apply_curve((first + second) / 2, truth))
+                None if truth is None else self.expose_truth(truth, truth_at))
+
+    def expose_truth(self, truth: np.ndarray, truth_at: str = TRUTHS[0]) -> np.ndarray:
+        """The sharp picture as `apply` exposes it, at one of `TRUTHS`."""
+        first, second = self._curves()
+        return _apply_curve(first if truth_at == "reference" else (first + second) / 2, truth)
+
+    def _curves(self) -> tuple[np.ndarray, np.ndarray]:
+        first, second = (tone_curve(*setting) for setting in zip(self.stops, self.gamma))
+        return first, second
 
     def describe(self) -> str:
         """Both settings in words."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from edmf_jax.core.exposures import find_condition
+from edmf_jax.core.exposures import TRUTHS, find_condition
 from edmf_jax.data.pairs import open_pairs
 from edmf_jax.errors import UserError
 from edmf_jax.evaluation.jobs import Job, run_jobs
@@ -28,8 +28,9 @@ def evaluate(dataset: str, methods: Sequence[str], workdir: str | Path, *, sourc
              split: str = "test", tiling: str = "whole", store: str = "png", gray: bool = False,
              metrics: Sequence[str] = DEFAULT_METRICS, limit: int | None = None, every: int = 1,
              data_dir: str | None = None, patterns: Mapping[str, str | None] | None = None,
-             allow_missing: bool = False, exposures: str | None = None, as_published: bool = False,
-             csv: str | Path | None = None, log: Callable[[str], None] = print) -> Summary:
+             allow_missing: bool = False, exposures: str | None = None, truth_at: str | None = None,
+             rim_px: int = 0, as_published: bool = False, csv: str | Path | None = None,
+             log: Callable[[str], None] = print) -> Summary:
     """Fuses and scores a data set's pairs by every method, and compares the methods.
 
     By default the metrics are those of the paper's Table 2, with its toolbox's conventions, on gray levels (MATLAB's
@@ -55,6 +56,9 @@ def evaluate(dataset: str, methods: Sequence[str], workdir: str | Path, *, sourc
       allow_missing: leave out pairs that are missing from the data set's copy or from a `folder:` method.
       exposures: name of the condition (`exposures.CONDITIONS`) applied to sources and truth; None: leave them as they
         are.
+      truth_at: one of `exposures.TRUTHS`, the exposure of the truth, where that of the sources differs from it in a
+        known way: by `exposures`, or in `edmf_synthetic`; None: the mean of both of `exposures`, or as stored.
+      rim_px: not scored on each side.
       as_published: methods color and save as their authors' scripts do, instead of all in one way (`methods.base`).
       csv: a file for all rows with the SHA-256 of the pictures, too (see `rows`); None: none.
       log: called with each line meant for the user.
@@ -72,23 +76,29 @@ def evaluate(dataset: str, methods: Sequence[str], workdir: str | Path, *, sourc
     choose_metrics(metrics)
     if csv is not None:
         check_rows_file(Path(csv))
+    if truth_at is not None:
+        _check_choice("--truth-at", truth_at, TRUTHS)
+    if rim_px < 0:
+        raise UserError(f"--rim-px={rim_px}: must not be negative")
     condition = find_condition(exposures)
     pairs = open_pairs(dataset, split, source=source, data_dir=data_dir, patterns=patterns,
                        allow_missing=allow_missing, limit=limit, every=every, gray=gray, exposures=condition,
-                       log=log)
+                       truth_at=truth_at, log=log)
     folder = Path(workdir)
     chosen = make_methods(methods, pairs.ids, tiling=tiling, as_published=as_published, log=log)
     _check_missing(chosen, len(pairs.ids), allow_missing, log)
     command = _command_line(dataset, methods, folder, source=source, split=split, tiling=tiling, store=store,
                             gray=gray, metrics=tuple(metrics), limit=limit, every=every, data_dir=data_dir,
-                            allow_missing=allow_missing, exposures=exposures, as_published=as_published, csv=csv,
+                            allow_missing=allow_missing, exposures=exposures, truth_at=truth_at, rim_px=rim_px or None,
+                            as_published=as_published, csv=csv,
                             **{f"pattern_{role}": text for role, text in (patterns or {}).items()})
     with work_folder(folder):
         known = read_evaluation(folder)
         chosen = with_slugs(chosen, known["methods"] if known else ())
         record = open_evaluation(folder, {
             "dataset": pairs.dataset, "split": split, "data_bytes": pairs.data_bytes, "gray": gray, "tiling": tiling,
-            "store": store, "exposures": condition and condition.to_record(), "count": len(pairs.ids),
+            "store": store, "exposures": condition and condition.to_record(), "truth_at": truth_at,
+            "rim_px": rim_px or None, "count": len(pairs.ids),
             "ids": pairs.ids, "digests": pairs.digests, "methods": [method.entry for method in chosen],
             "metrics": metric_columns(truth=pairs.has_truth, color=pairs.is_color, metrics=metrics),
             "versions": evaluation_versions(),
@@ -96,7 +106,7 @@ def evaluate(dataset: str, methods: Sequence[str], workdir: str | Path, *, sourc
                        "data_dir": data_dir and str(Path(data_dir).absolute())}}, command)
         names = [metric["name"] for metric in record["metrics"]]
         stores = {entry["name"]: ScoreStore(folder / entry["slug"], names) for entry in record["methods"]}
-        run_jobs(pairs, [Job(m, stores[m.name], "png" if m.as_stored else store, metrics) for m in chosen], log)
+        run_jobs(pairs, [Job(m, stores[m.name], "png" if m.as_stored else store, metrics, rim_px) for m in chosen], log)
         if csv is not None:
             write_rows(Path(csv), folder, record, stores)
         return _write_summary(folder, record, stores, log)

@@ -37,12 +37,14 @@ class Job(NamedTuple):
       store: where its scores are written.
       file_format: how its pictures are stored, a key of `STORES`.
       metrics: names of the metrics to compute.
+      rim_px: not scored on each side.
     """
 
     method: Method
     store: ScoreStore
     file_format: str
     metrics: Sequence[str]
+    rim_px: int = 0
 
     def is_pending(self, pair_id: str) -> bool:
         """Whether this pair still has to be fused and scored."""
@@ -135,7 +137,7 @@ def _groups(scenes: Iterable[Scene], at_once: int) -> Iterator[list[Scene]]:
 def _store_and_score(job: Job, scene: Scene, fused: np.ndarray) -> dict[str, float]:
     data = encode(fused, job.file_format)
     replace_file(job.fused_path(scene.id), data)
-    return score(scene, as_stored(fused, data, job.file_format), job.metrics)
+    return score(scene, as_stored(fused, data, job.file_format), job.metrics, job.rim_px)
 
 
 def _add_oldest_score(scoring: collections.deque, bar: tqdm) -> None:

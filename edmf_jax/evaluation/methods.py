@@ -20,6 +20,7 @@ from edmf_jax.fusion.tiling import fuse_levels, fuse_levels_of
 from edmf_jax.io.images import read_image
 from edmf_jax.methods import imported, openfocus, registry
 from edmf_jax.methods.base import Fuser
+from edmf_jax.methods.edmf_fuse import NAME, EdmfFuse, is_edmf_fuse
 from edmf_jax.weights.params import params_sha256
 from edmf_jax.weights.store import load_weights
 
@@ -72,8 +73,8 @@ def make_methods(specs: Sequence[str], ids: Sequence[str], *, tiling: str, as_pu
     """The methods that `--method` names, in that order.
 
     Args:
-      specs: each SPEC or LABEL=SPEC; SPEC is a name of `edmf methods`, "all" of those that can run, the folder or name
-        of weights, `openfocus:METHOD`, or `folder:DIR`.
+      specs: each SPEC or LABEL=SPEC; SPEC is a name of `edmf methods`, "all" of those that can run, `edmf-fuse` (see
+        `methods.edmf_fuse`), the folder or name of weights, `openfocus:METHOD`, or `folder:DIR`.
       ids: the scenes to fuse.
       tiling: how weights process a picture (see `fusion.tiling`).
       as_published: color and save as the authors' scripts do (see `methods.base`).
@@ -129,6 +130,9 @@ def _make(text: str, ids: Sequence[str], tiling: str, as_published: bool) -> Met
                         "out")
     if spec.startswith(FOLDER):
         return _from_folder(label, spec, ids)
+    if is_edmf_fuse(spec):
+        fuser = EdmfFuse(spec)
+        return Method(label or spec, spec, _named(spec, fuser), record={"sha256": fuser.sha256} if fuser.sha256 else {})
     if spec.startswith(openfocus.PREFIX):
         fuser = openfocus.OpenFocus(spec.removeprefix(openfocus.PREFIX))
         return Method(label or spec, spec, _named(spec, fuser))
@@ -218,7 +222,7 @@ def _refuse_unknown(spec: str, names: Sequence[str]) -> NoReturn:
     for other in registry.ELSEWHERE:
         if spec.lower() == other.name:
             raise MissingFileError(f"--method {spec}: {other.title} is not here: {other.reason}")
-    choices = [*names, ALL, f"{openfocus.PREFIX}METHOD", f"{FOLDER}DIR"]
+    choices = [*names, ALL, NAME, f"{openfocus.PREFIX}METHOD", f"{FOLDER}DIR"]
     nearest = difflib.get_close_matches(spec, choices, 1)
     raise MissingFileError(f"--method {spec!r} is neither a folder of weights nor a known method"
                            f"{f' (did you mean {nearest[0]}?)' if nearest else ''}; name weights (a folder from "

@@ -64,7 +64,8 @@ def metric_columns(*, truth: bool, color: bool, metrics: Sequence[str] = DEFAULT
     return [{"name": name, "better": "higher" if m.higher_is_better else "lower", "unit": m.unit} for name, m in named]
 
 
-def score(scene: Scene, fused: np.ndarray, metrics: Sequence[str] = DEFAULT_METRICS) -> dict[str, float]:
+def score(scene: Scene, fused: np.ndarray, metrics: Sequence[str] = DEFAULT_METRICS, rim_px: int = 0
+          ) -> dict[str, float]:
     """The metrics of one fused picture.
 
     All but the metrics against the truth are computed on gray levels (MATLAB's rgb2gray of sources and fused picture).
@@ -73,13 +74,16 @@ def score(scene: Scene, fused: np.ndarray, metrics: Sequence[str] = DEFAULT_METR
       scene: the sources, and the ground truth if there is one.
       fused: uint8 `[H, W]` or RGB `[H, W, 3]`.
       metrics: see `choose_metrics`.
+      rim_px: not scored on each side.
 
     Returns:
       Name → value; the names of metrics against the truth end in `_truth`.
 
     Raises:
-      UserError: `metrics` contains an unknown name.
+      UserError: `metrics` contains an unknown name; the rim leaves nothing.
     """
+    if rim_px:
+        scene, fused = _without_rim(scene, fused, rim_px)
     values = evaluate(to_gray(scene.a), to_gray(scene.b), to_gray(fused), choose_metrics(metrics))
     if scene.truth is None:
         return values
@@ -87,6 +91,15 @@ def score(scene: Scene, fused: np.ndarray, metrics: Sequence[str] = DEFAULT_METR
     if picture.ndim != truth.ndim:
         picture, truth = to_gray(picture), to_gray(truth)
     return values | {f"{name}_truth": value for name, value in evaluate_to_truth(picture, truth).items()}
+
+
+def _without_rim(scene: Scene, fused: np.ndarray, rim_px: int) -> tuple[Scene, np.ndarray]:
+    if min(fused.shape[:2]) <= 2 * rim_px:
+        raise UserError(f"--rim-px={rim_px}: pair {scene.id} has {fused.shape[1]}×{fused.shape[0]} px, of which "
+                        "nothing would be left; use less")
+    a, b, truth, fused = (x if x is None else np.ascontiguousarray(x[rim_px:-rim_px, rim_px:-rim_px])
+                          for x in (scene.a, scene.b, scene.truth, fused))
+    return Scene(scene.id, a, b, truth), fused
 
 
 def score_files(a: str, b: str, fused: str, truth: str | None = None,

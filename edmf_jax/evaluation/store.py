@@ -23,7 +23,7 @@ from edmf_jax.io.json_text import to_json
 from edmf_jax.runtime.lock import LOCK_NAME, exclusive
 
 # Scores stand in one table only if all of these are equal.
-_SETTINGS = ("dataset", "split", "data_bytes", "gray", "tiling", "store", "exposures")
+_SETTINGS = ("dataset", "split", "data_bytes", "gray", "tiling", "store", "exposures", "truth_at", "rim_px")
 SUMMARIES = ("summary.md", "summary.tex", "summary.json")
 
 

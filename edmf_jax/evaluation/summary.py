@@ -103,7 +103,7 @@ def summarize(record: Mapping[str, Any], scores: Mapping[str, Mapping[str, Mappi
             intervals[name][metric] = bootstrap_interval(row)
         comparisons += _compare(metric, names, table[:, counted])
     about = {key: record[key] for key in ("dataset", "split", "gray", "tiling", "store", "count")}
-    about["exposures"] = record.get("exposures")  # absent from older evaluations
+    about |= {key: record.get(key) for key in ("exposures", "truth_at", "rim_px")}  # absent from older evaluations
     made = {entry["name"]: stretches(made_by_of(entry, record), scores[entry["name"]]) for entry in methods}
     return Summary(about, methods, tuple(record["metrics"]), intervals, pairs, left_out, tuple(comparisons),
                    tuple(unfinished), made)

@@ -12,6 +12,7 @@ from edmf_jax.evaluation.statistics import CONFIDENCE, RESAMPLES, Interval
 from edmf_jax.evaluation.summary import Comparison, Summary
 
 DECIMALS = 3  # as the paper's tables
+_TRUTHS = {"average": "the mean of both exposures", "reference": "the exposure of A"}
 _LISTED_IDS = 10  # at most so many ids of pairs left out are listed
 
 
@@ -54,11 +55,15 @@ def describe(summary: Summary) -> str:
     about = summary.about
     pictures = "the sources' gray levels were fused" if about["gray"] else "pictures were fused as they are"
     if about["exposures"]:
-        pictures = f"{_describe_exposures(Exposures.from_record(about['exposures']))}; {pictures}"
+        pictures = f"{_describe_exposures(Exposures.from_record(about['exposures']), about['truth_at'])}; {pictures}"
+    elif about["truth_at"]:
+        pictures = f"a truth at {_TRUTHS[about['truth_at']]}; {pictures}"
     stored = {"png": "losslessly", "jpeg75": "as JPEG of quality 75"}[about["store"]]
     lines = [f"{about['count']} pairs of {about['dataset']}, split {about['split']}; {pictures}, fused pictures were "
              f"stored {stored}, and metrics computed from the stored pictures' gray levels; networks processed each "
              f"picture {'as a whole' if about['tiling'] == 'whole' else 'in tiles, as MUFusion’s authors do'}."]
+    if about["rim_px"]:
+        lines.append(f"{about['rim_px']} px at each edge are not scored.")
     for names, ids in _group_by_ids(summary.left_out).items():
         more = f" and {len(ids) - _LISTED_IDS} more" if len(ids) > _LISTED_IDS else ""
         listed = ", ".join(ids[:_LISTED_IDS]) + more
@@ -71,8 +76,8 @@ def describe(summary: Summary) -> str:
     return "\n".join(lines)
 
 
-def _describe_exposures(exposures: Exposures) -> str:
-    truth = "" if exposures.is_identity else ", a truth at the mean of both exposures"
+def _describe_exposures(exposures: Exposures, truth_at: str | None) -> str:
+    truth = "" if exposures.is_identity and truth_at is None else f", a truth at {_TRUTHS[truth_at or 'average']}"
     return f"exposures “{exposures.name}”: {exposures.describe()}{truth}"
 
 

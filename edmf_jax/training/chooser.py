@@ -1,4 +1,4 @@
-"""`train_chooser(config, workdir)`: trains `core.chooser` on simulated shots, resumable at any time."""
+"""`train_chooser(config, workdir)`: trains `core.chooser` on simulated shots and real pairs, resumable at any time."""
 
 import contextlib
 import datetime
@@ -22,7 +22,7 @@ from edmf_jax.runtime.process import versions
 from edmf_jax.simulate.batch import Batch, Exposures, develop, draw_exposures
 from edmf_jax.simulate.ranges import Ranges, from_fields
 from edmf_jax.training.checkpoint import Checkpoints
-from edmf_jax.training.chooser_data import read_atlas, read_pairs, validate
+from edmf_jax.training.chooser_data import cut_patches, read_atlas, read_pairs, read_real_pairs, validate
 from edmf_jax.training.chooser_step import initial_state, starting_from, train_on
 from edmf_jax.training.config import as_stored
 from edmf_jax.training.run_dir import PACKAGES, MetricsLog, open_workdir, read_run
@@ -47,18 +47,19 @@ def train_chooser(config: ConfigDict, workdir: str | Path, *, log: Callable[[str
     """
     ranges = check_chooser_config(config)
     atlas, fingerprint = read_atlas(config.data.pictures, config.data.patch_px)
+    real, real_fingerprint = read_real_pairs(config.data.real, config.data.patch_px)
     pairs = read_pairs(config.validation.folder)
     folder = open_workdir(workdir, config)
     with contextlib.ExitStack() as opened:
         opened.enter_context(exclusive(folder))
-        _write_run(folder, config, fingerprint)
+        _write_run(folder, config, f"{fingerprint} {real_fingerprint}".strip())
         checkpoints = opened.enter_context(contextlib.closing(Checkpoints(folder, config.checkpoint.keep_last)))
         state = _restore_or_init(config, checkpoints, log)
         metrics = opened.enter_context(contextlib.closing(MetricsLog(folder, int(state.step))))
         flag = opened.enter_context(InterruptFlag())
-        log(f"{len(atlas.boxes)} pictures, {len(pairs)} pairs to validate on, "
+        log(f"{len(atlas.boxes)} pictures, {len(real)} real pairs, {len(pairs)} pairs to validate on, "
             f"{chooser.count_params(state.params)} parameters, {jax.devices()[0]}")
-        return _Loop(config, ranges, atlas, pairs, folder, checkpoints, metrics, flag, log).train(state)
+        return _Loop(config, ranges, atlas, real, pairs, folder, checkpoints, metrics, flag, log).train(state)
 
 
 def check_chooser_config(config: ConfigDict) -> Ranges:
@@ -74,6 +75,7 @@ def check_chooser_config(config: ConfigDict) -> Ranges:
         ("data.shot_shares", tuple(data.shot_shares), sum(data.shot_shares) > 0 and min(data.shot_shares) >= 0
          and len(data.shot_shares) == _MOST_SHOTS - 1, "seven shares, for 2 to 8 shots"),
         ("data.uses", data.uses, data.uses >= 1, "at least 1"),
+        ("data.real_patches", data.real_patches, data.real_patches >= 1, "at least 1"),
         ("model.size", config.model.size, config.model.size in chooser.SIZES, f"one of {', '.join(chooser.SIZES)}"),
         ("model.dtype", config.model.dtype, config.model.dtype in ("float32", "bfloat16"), "float32 or bfloat16"),
         ("loss.edge_px", config.loss.edge_px, 0 <= config.loss.edge_px <= (data.patch_px - 16) // 2,
@@ -96,8 +98,9 @@ def check_chooser_config(config: ConfigDict) -> Ranges:
 def _write_run(folder: Path, config: ConfigDict, fingerprint: str) -> None:
     record = read_run(folder)
     if record and record["data"] != fingerprint:
-        raise UserError(f"{folder}: this run began on other pictures than {config.data.pictures} holds now; choose "
-                        "another work folder, or the pictures of that run")
+        raise UserError(f"{folder}: this run began on other pictures than data.pictures={config.data.pictures} and "
+                        f"data.real={config.data.real!r} hold now; choose another work folder, or the pictures of that "
+                        "run")
     begun = record["begun"] if record else datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     record = {"config": as_stored(config), "versions": versions(PACKAGES), "data": fingerprint, "begun": begun}
     replace_file(folder / "run.json", to_json(record).encode())
@@ -128,8 +131,8 @@ def shots_of_step(config: ConfigDict, step: int) -> int:
 class _Loop:
     """One call of `train_chooser`.  Intervals are of the process's own time, so a busy machine changes nothing."""
 
-    def __init__(self, config, ranges, atlas, pairs, folder, checkpoints, metrics, flag, log):
-        self.config, self.pairs, self.folder, self.log = config, pairs, folder, log
+    def __init__(self, config, ranges, atlas, real, pairs, folder, checkpoints, metrics, flag, log):
+        self.config, self.real, self.pairs, self.folder, self.log = config, real, pairs, folder, log
         self.checkpoints, self.metrics, self.flag = checkpoints, metrics, flag
         self.atlas = jax.tree.map(jnp.asarray, atlas)
         self.key = jax.random.key(config.seed, impl="rbg")  # compiles ten times faster than threefry on a CPU
@@ -149,7 +152,7 @@ class _Loop:
         train, step, rows = self.config.train, int(state.step), []
         began = time.perf_counter()
         while step < train.steps:
-            state, report = self.train_on(state, self._batch(step))
+            state, report = self.train_on(state, self._batch(step), real=self._real_patches(step))
             step += 1
             row = {name: float(value) for name, value in jax.device_get(report).items()}
             if not np.isfinite([row["loss"], row["gradient_norm"]]).all():
@@ -173,6 +176,11 @@ class _Loop:
             samples = max(1, data.shots_per_step // shots)
             self.exposed = number, draw_exposures(key, self.atlas, samples, shots, data.patch_px, self.ranges)
         return develop(jax.random.fold_in(key, 1 + use), self.exposed[1], self.ranges, turn=use)
+
+    def _real_patches(self, step: int) -> np.ndarray | None:
+        """The real pairs of a step, a function of seed and step; None if there are none."""
+        data, rng = self.config.data, np.random.default_rng((self.config.seed, step, 1))
+        return cut_patches(self.real, data.real_patches, data.patch_px, rng) if self.real else None
 
     def _keep(self, state: TrainState, step: int) -> None:
         """Saves and validates when that is due, or at the end; stops when a signal asks."""

@@ -1,9 +1,9 @@
-"""Pictures from folders for the chooser: sharp ones for the simulation, and pairs with a truth to validate on."""
+"""Pictures from folders for the chooser: sharp ones to simulate, real pairs, and pairs with a truth to validate on."""
 
 import hashlib
 import re
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,15 +47,57 @@ def read_atlas(folder: str, patch_px: int) -> tuple[Atlas, str]:
         raise UserError(f"data.pictures={folder!r}: there is no such folder; name one of sharp pictures")
     files = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
     pictures = [_read(file) for file in files]
-    digest = hashlib.sha256()
-    for file, picture in zip(files, pictures):
-        digest.update(f"{file.name} {picture.shape}\n".encode())
-        digest.update(picture.tobytes())
     try:
-        return make_atlas(pictures, canvas_px(patch_px)), digest.hexdigest()
+        return make_atlas(pictures, canvas_px(patch_px)), _fingerprint([file.name for file in files], pictures)
     except ValueError as error:
         raise UserError(f"data.pictures={folder}: {error} for data.patch_px={patch_px}; add larger pictures, or set "
                         "data.patch_px lower") from error
+
+
+def _fingerprint(names: Sequence[str], pictures: Sequence[np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for name, picture in zip(names, pictures):
+        digest.update(f"{name} {picture.shape}\n".encode())
+        digest.update(picture.tobytes())
+    return digest.hexdigest()
+
+
+def read_real_pairs(folder: str, patch_px: int) -> tuple[list[np.ndarray], str]:
+    """Registered, leveled pairs without a truth, uint8 `[2, h, w, 3]` each, and a fingerprint of them.
+
+    Args:
+      folder: of folders with two or more `shot-*.*`, of which the first two are taken; "" for none.
+      patch_px: smaller pictures are left out.
+
+    Raises:
+      UserError: no such folder, no pair in it that is large enough, or shots that differ in size.
+    """
+    if not folder:
+        return [], ""
+    if not Path(folder).is_dir():
+        raise UserError(f"data.real={folder}: there is no such folder; leave it empty for no real pairs")
+    names, pairs = [], []
+    for place in sorted(Path(folder).iterdir()):
+        shots = [_read(file) for file in sorted(place.glob("shot-*"))[:2]]
+        if len({shot.shape for shot in shots}) > 1:
+            raise UserError(f"{place}: its pictures differ in size")
+        if len(shots) == 2 and min(shots[0].shape[:2]) >= patch_px:
+            names.append(place.name)
+            pairs.append(np.stack(shots))
+    if not pairs:
+        raise UserError(f"data.real={folder}: it holds no folder with shot-0.png and shot-1.png of at least "
+                        f"data.patch_px={patch_px} px; make some with `python -m studies.chooser_pictures real`")
+    return pairs, _fingerprint(names, pairs)
+
+
+def cut_patches(pairs: Sequence[np.ndarray], count: int, patch_px: int, rng: np.random.Generator) -> np.ndarray:
+    """Patches of random pairs of `read_real_pairs`, half of them left to right: uint8 `[count, 2, P, P, 3]`."""
+    patches = []
+    for number in rng.integers(len(pairs), size=count):
+        top, left = (rng.integers(side - patch_px + 1) for side in pairs[number].shape[1:3])
+        patch = pairs[number][:, top : top + patch_px, left : left + patch_px]
+        patches.append(patch[:, :, ::-1] if rng.integers(2) else patch)
+    return np.stack(patches)
 
 
 def read_pairs(folder: str) -> list[Pair]:
@@ -93,9 +135,9 @@ def _middle(picture: np.ndarray) -> np.ndarray:
 def _fuse(params, pixels):
     """Means `[3, H, W, 3]` of shots `[N, H, W, 3]` in [0, 1]: by hand-made weights, the network's, and repaired."""
     pixels = pixels[None]
-    hand = hand_made_logits(pixels, None, noise_energy(pixels), rim=False)
-    shots = chooser.Shots(pixels, hand, jnp.ones(pixels.shape[:-1], bool),
-                          (pixels >= chooser_layout.CLIPPED).any(-1).astype(jnp.float32))
+    valid = pixels[..., 0] >= 0  # everywhere; of a constant, XLA computes for minutes while it compiles
+    hand = hand_made_logits(pixels, valid, noise_energy(pixels), rim=False)
+    shots = chooser.Shots(pixels, hand, valid, (pixels >= chooser_layout.CLIPPED).any(-1).astype(jnp.float32))
     chosen = chooser.choice(*chooser.choose(params, shots))
     mean = lambda weights: (weights[..., None] * pixels).sum(1)[0]
     network = mean(chosen.weights)

@@ -1,4 +1,4 @@
-"""The training step of the chooser: simulated shots, loss, Adam, and a running mean of the parameters."""
+"""The training step of the chooser: simulated and real shots, loss, Adam, and a running mean of the parameters."""
 
 from typing import NamedTuple
 
@@ -7,8 +7,10 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
-from edmf_jax.core import chooser
+from edmf_jax.core import chooser, chooser_layout
+from edmf_jax.core.focus import focus_masks
 from edmf_jax.core.hand_made import gray, hand_made_logits, noise_energy
+from edmf_jax.core.losses import Coefficients, current_loss, weighted_sum
 from edmf_jax.core.ssim import ssim
 from edmf_jax.simulate.batch import Batch
 from edmf_jax.training.state import TrainState
@@ -82,9 +84,39 @@ def starting_from(state: TrainState, params: chooser.Params) -> TrainState:
 
 def shots_of(batch: Batch) -> chooser.Shots:
     """What the network sees of a batch; the patches' edges are no edges of the shots."""
-    noise = _QUIETER * noise_energy(batch.pixels)
-    hand = hand_made_logits(batch.pixels, batch.valid, noise, rim=False)
-    return chooser.Shots(batch.pixels, hand, batch.valid, batch.clipped)
+    return _seen(batch.pixels, batch.valid, batch.clipped)
+
+
+def _seen(pixels: jax.Array, valid: jax.Array, clipped: jax.Array) -> chooser.Shots:
+    noise = _QUIETER * noise_energy(pixels)
+    return chooser.Shots(pixels, hand_made_logits(pixels, valid, noise, rim=False), valid, clipped)
+
+
+def real_loss(params: chooser.Params, real: jax.Array, config: ConfigDict) -> jax.Array:
+    """The paper's loss (Eqs. 2, 4, 6 and 7, with `core.losses`' coefficients) of real pairs by the network, `[]`.
+
+    Without Eq. 8, the memory of what the sharpest epochs made of each patch: patches that are cut at random do not come
+    again, so there are no epochs, and the simulation's truth, in the same step, is a better guard against drift.
+
+    Args:
+      params: the network's.
+      real: uint8 `[R, 2, P, P, 3]`, registered and leveled.
+      config: the whole one.
+    """
+    pixels = real.astype(jnp.float32) / 255
+    clipped = (pixels >= chooser_layout.CLIPPED).any(-1).astype(jnp.float32)
+    valid = pixels[..., 0] >= 0  # everywhere; of a constant, XLA computes for seconds while it compiles
+    shots = _seen(pixels, valid, clipped)
+    weights = chooser.softmax(chooser.choose(params, shots, jnp.dtype(config.model.dtype))[0])
+    return paper_loss(weights, gray(pixels), config.loss.edge_px)
+
+
+def paper_loss(weights: jax.Array, planes: jax.Array, edge_px: int) -> jax.Array:
+    """Eq. 7 of pairs of gray `planes` `[R, 2, P, P]`, blended by `weights` of that shape, without their edges."""
+    masks = jnp.stack(focus_masks(planes[:, 0], planes[:, 1]), 1)
+    inner = slice(edge_px, planes.shape[2] - edge_px)
+    weights, planes, masks = (x[:, :, inner, inner] for x in (weights, planes, masks))
+    return weighted_sum(current_loss((weights * planes).sum(1), planes, masks), Coefficients()).mean()
 
 
 def picture_loss(picture: jax.Array, target: jax.Array, config: ConfigDict) -> tuple[jax.Array, jax.Array]:
@@ -119,8 +151,9 @@ def choice_loss(logits: jax.Array, error: jax.Array, levels: float) -> jax.Array
     return -jax.nn.logsumexp(jnp.where(jnp.isfinite(error), log_weights - excess, -jnp.inf), 1).mean()
 
 
-def loss_and_report(params: chooser.Params, batch: Batch, config: ConfigDict) -> tuple[jax.Array, dict]:
-    """The loss of a batch, and numbers for the log: PSNR in dB of hand-made choice, network and repair."""
+def loss_and_report(params: chooser.Params, batch: Batch, config: ConfigDict, real: jax.Array | None = None
+                    ) -> tuple[jax.Array, dict]:
+    """The loss of a batch and of `real` pairs, and numbers for the log: PSNR in dB by hand, by network, repaired."""
     loss, edge = config.loss, config.loss.edge_px
     inner = lambda x, axis: jax.lax.slice_in_dim(jax.lax.slice_in_dim(
         x, edge, x.shape[axis] - edge, axis=axis), edge, x.shape[axis + 1] - edge, axis=axis + 1)
@@ -137,14 +170,18 @@ def loss_and_report(params: chooser.Params, batch: Batch, config: ConfigDict) ->
     by_hand = jnp.square((hand[..., None] * pixels).sum(1) - target).mean((1, 2, 3))
     total = weights_loss + loss.choice_weight * chosen + loss.repair_weight * repaired_loss
     psnr = lambda x: -10 * jnp.log10(x + 1e-7).mean()
-    return total, {"loss": total, "choice": chosen, "psnr_hand_made": psnr(by_hand), "psnr_weights": psnr(squared),
-                   "psnr_repaired": psnr(repaired)}
+    report = {"choice": chosen, "psnr_hand_made": psnr(by_hand), "psnr_weights": psnr(squared),
+              "psnr_repaired": psnr(repaired)}
+    if real is not None:
+        report["real"] = real_loss(params, real, config)
+        total = total + loss.real_weight * report["real"]
+    return total, {"loss": total, **report}
 
 
-def train_on(state: TrainState, batch: Batch, config: ConfigDict, rate: jax.Array | float | None = None
-             ) -> tuple[TrainState, dict]:
-    """One step on a batch, at the configuration's learning rate or at `rate`, and its numbers."""
-    gradients, report = jax.grad(loss_and_report, has_aux=True)(state.params, batch, config)
+def train_on(state: TrainState, batch: Batch, config: ConfigDict, rate: jax.Array | float | None = None,
+             real: jax.Array | None = None) -> tuple[TrainState, dict]:
+    """One step on a batch and on `real` pairs, see `real_loss`; at the configuration's learning rate or at `rate`."""
+    gradients, report = jax.grad(loss_and_report, has_aux=True)(state.params, batch, config, real)
     report["gradient_norm"] = optax.tree.norm(gradients)
     updates, opt_state = make_optimizer(config, rate).update(gradients, state.opt_state, state.params)
     return TrainState(state.step + 1, optax.apply_updates(state.params, updates), opt_state, ()), report

@@ -135,12 +135,14 @@ def test_evaluate_hands_its_arguments_on(monkeypatch, capsys):
     assert seen[0][0] == ("edmf", ["average", "max-sf", "folder:x"], "w")
     assert seen[0][1] == {"source": None, "split": "test", "tiling": "whole", "store": "png", "gray": False,
                           "metrics": ["table2"], "limit": None, "every": 1, "data_dir": None, "patterns": None,
-                          "allow_missing": False, "exposures": None, "as_published": False, "csv": None}
+                          "allow_missing": False, "exposures": None, "truth_at": None, "rim_px": 0,
+                          "as_published": False, "csv": None}
     command("evaluate", "--dataset", "image_pairs", "--method", "m", "--workdir", "w", "--source", "s", "--gray",
             "--tiling", "mufusion", "--store", "jpeg75", "--limit", "3", "--pattern-a", "a", "--pattern-b", "b",
-            "--metrics", "table2", "Q_P", "--exposures", "quarter-stop", "--every", "5")
+            "--metrics", "table2", "Q_P", "--exposures", "quarter-stop", "--every", "5",
+            "--truth-at", "reference", "--rim-px", "8")
     given = {"limit": 3, "every": 5, "gray": True, "tiling": "mufusion", "store": "jpeg75",
-             "metrics": ["table2", "Q_P"], "exposures": "quarter-stop"}
+             "metrics": ["table2", "Q_P"], "exposures": "quarter-stop", "truth_at": "reference", "rim_px": 8}
     assert seen[1][1] | given == seen[1][1]
     assert seen[1][1]["patterns"] == {"a": "a", "b": "b", "truth": None}
     out = capsys.readouterr().out

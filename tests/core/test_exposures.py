@@ -40,6 +40,14 @@ def test_known_values():
     assert (a[0, 0], b[0, 0], truth[0, 0]) == (139, 118, 128)
 
 
+def test_the_truth_is_at_the_mean_or_as_a_shows_it():
+    condition = CONDITIONS["half-stop-gamma"]
+    a, b, truth = condition.apply(LEVELS, LEVELS, LEVELS, "reference")
+    np.testing.assert_array_equal(truth, a)
+    np.testing.assert_array_equal(condition.expose_truth(LEVELS), condition.apply(LEVELS, LEVELS, LEVELS)[2])
+    assert not np.array_equal(a, b)
+
+
 def test_published_leaves_every_level_as_it_is():
     for picture in CONDITIONS["published"].apply(LEVELS, LEVELS, LEVELS):
         np.testing.assert_array_equal(picture, LEVELS)

@@ -10,6 +10,7 @@ from edmf_jax.core.exposures import CONDITIONS
 from edmf_jax.data.pairs import open_pairs
 from edmf_jax.data.tfds_reader import open_dataset
 from edmf_jax.errors import UserError
+from tfds_edmf.edmf_synthetic.exposure import reexpose
 
 TINY = "edmf_synthetic/tiny"
 
@@ -48,6 +49,22 @@ def test_parts_and_limits(open_tiny):
     limited = open_tiny(limit=1)
     assert [record.id for record in limited.records()] == ["0"]
     assert limited.data_bytes == open_tiny().data_bytes  # of the stored split, to recognize the data set
+
+
+def test_the_truth_at_an_exposure_that_the_data_set_states(open_tiny, examples):
+    for at in ("reference", "average"):
+        pairs = open_tiny(truth_at=at)
+        for record, example in zip(pairs.records(), examples, strict=True):
+            scene = pairs.decode(record)
+            first, second = (reexpose(example["truth"], example[f"gain_{x}"], example[f"gamma_{x}"]).astype(int)
+                             for x in "ab")
+            expected = first if at == "reference" else (first + second) / 2
+            assert np.abs(scene.truth - expected).max() <= 1
+            np.testing.assert_array_equal(scene.a, example["source_a"])
+    assert {(e["gain_a"], e["gamma_a"]) for e in examples} != {(1.0, 1.0)}
+    open_tiny(truth_at="reference", exposures=CONDITIONS["published"])
+    with pytest.raises(UserError, match=r"--exposures=quarter-stop: the sources of .* have exposures of their own"):
+        open_tiny(truth_at="reference", exposures=CONDITIONS["quarter-stop"])
 
 
 def test_gray_levels_and_exposures(open_tiny, examples):

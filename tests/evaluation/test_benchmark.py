@@ -16,10 +16,10 @@ pytest.importorskip("tensorflow_datasets")
 
 from edmf_jax.cli import evaluate as evaluate_command
 from edmf_jax.cli import main
-from edmf_jax.core.exposures import CONDITIONS
+from edmf_jax.core.exposures import CONDITIONS, TRUTHS
 from edmf_jax.data.pairs import open_pairs
 from edmf_jax.errors import UserError
-from edmf_jax.evaluation.benchmark import BENCHMARKS, SHOWN, run_benchmark
+from edmf_jax.evaluation.benchmark import BENCHMARKS, SHOWN, Benchmark, run_benchmark
 from edmf_jax.evaluation.evaluate import evaluate
 from edmf_jax.io.images import read_image
 from edmf_jax.methods.average import average
@@ -134,6 +134,37 @@ def test_stopped_in_the_middle_it_goes_on_and_ends_the_same(whole, run, tmp_path
     assert len(calls) == 3 * PAIRS + 1 and contents(work) == after
 
 
+def test_pairs_rim_and_the_exposure_of_the_truth_are_the_benchmarks(place, tmp_path, monkeypatch):
+    small = Benchmark("mfi_whu", ("quarter-stop",), "test[1:2]", rim_px=2, truth_at="reference")
+    monkeypatch.setitem(BENCHMARKS, NAME, small)
+    table = run_benchmark(NAME, ["average"], tmp_path, log=quiet, metrics=("SSIM",), **place)
+    published = open_pairs("mfi_whu", "test[1:2]", log=quiet, **place)
+    (scene,) = (published.decode(record) for record in published.records())
+    a, b, truth = CONDITIONS["quarter-stop"].apply(scene.a, scene.b, scene.truth, "reference")
+    (row,) = rows(tmp_path, "quarter-stop", "average")
+    assert row["id"] == "2"
+    expected = evaluate_to_truth(average(a, b)[2:-2, 2:-2].copy(), truth[2:-2, 2:-2].copy())
+    assert float(row["PSNR_truth"]) == pytest.approx(expected["PSNR"], rel=1e-6)
+    assert "compared with the truth at the exposure of A" in table.note
+    record = json.loads((tmp_path / "quarter-stop" / "evaluation.json").read_text(encoding="utf-8"))
+    assert "--split 'test[1:2]'" in record["commands"][0]
+    assert "--truth-at reference --rim-px 2" in record["commands"][0]
+    page = (tmp_path / "summary.md").read_text(encoding="utf-8")
+    assert "a truth at the exposure of A" in page and "2 px at each edge are not scored" in page
+    with pytest.raises(UserError, match=r"truth_at=\"reference\" there, null here; rim_px=2 there, null here"):
+        evaluate("mfi_whu", ["average"], tmp_path / "quarter-stop", split="test[1:2]", exposures="quarter-stop",
+                 metrics=("SSIM",), log=quiet, **place)
+
+
+def test_the_benchmarks_take_the_pairs_that_their_names_say():
+    def numbers(name):
+        parts = re.findall(r"test\[(\d+):(\d+)\]", BENCHMARKS[name].split)
+        return [number for first, last in parts for number in range(int(first) + 1, int(last) + 1)]
+
+    assert numbers("mfi-whu-inner") == numbers("mfi-whu-whole") == list(range(61, 81))
+    assert numbers("mfi-whu-others") == [number for number in range(1, 61) if number % 10 not in (3, 5)]
+
+
 def test_conditions_can_not_be_mixed(whole, run, place, tmp_path):
     folder, _ = whole
     options = {"metrics": ("SSIM", "Qabf"), "log": quiet, **place}
@@ -191,12 +222,15 @@ def test_the_report_of_a_condition_shows_its_exposures(whole, place, tmp_path):
     (["--benchmark", NAME, "--dataset", "edmf"], "to say what is evaluated: --dataset edmf and --bench"),
     ([], "give either --dataset or --benchmark, to say what is evaluated: neither is given"),
     (["--benchmark", NAME, "--exposures", "published"], f"published: --benchmark {NAME} sets the exposures itself"),
+    (["--benchmark", NAME, "--rim-px", 4], f"--rim-px 4: --benchmark {NAME} sets the rim itself; leave --rim-px"),
+    (["--benchmark", NAME, "--split", "test"], f"--split test: --benchmark {NAME} sets the pairs itself"),
+    (["--dataset", "mfi_whu", "--rim-px", -1], "--rim-px=-1: must not be negative"),
     (["--benchmark", NAME, "--pattern-a", "x{id}"], "the files of mfi_whu have fixed names"),
     (["--benchmark", NAME, "--tiling", "whole", "--source", "nowhere-at-all"], "nowhere-at-all"),
 ])
 def test_mistakes_are_one_line_and_code_2(tmp_path, capsys, words, message):
     arguments = ["--method", "average", "--workdir", str(tmp_path / "w"), "--data-dir", str(tmp_path / "data")]
-    assert main.main(["evaluate", *words, *arguments]) == 2
+    assert main.main(["evaluate", *map(str, words), *arguments]) == 2
     error = capsys.readouterr().err
     assert re.search(message, error) and error.startswith("edmf evaluate: ") and error.count("\n") == 1
     assert not (tmp_path / "w").exists()
@@ -204,6 +238,7 @@ def test_mistakes_are_one_line_and_code_2(tmp_path, capsys, words, message):
 
 def test_the_command_prints_the_table_and_its_help_names_what_there_is(place, whole, tmp_path, capsys):
     assert tuple(CONDITIONS) == evaluate_command.EXPOSURES and tuple(BENCHMARKS) == evaluate_command.BENCHMARKS
+    assert TRUTHS == evaluate_command.TRUTHS
     command("evaluate", "--benchmark", NAME, "--source", place["source"], "--data-dir", place["data_dir"],
             "--allow-missing", "--metrics", "SSIM", "--method", "average", "--limit", 1, "--workdir", tmp_path)
     out = capsys.readouterr().out

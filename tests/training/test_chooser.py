@@ -14,8 +14,8 @@ from edmf_jax.core import chooser
 from edmf_jax.errors import MissingFileError, UserError
 from edmf_jax.simulate.ranges import OFF
 from edmf_jax.training import chooser as training
-from edmf_jax.training.chooser_data import read_atlas, read_pairs, validate
-from edmf_jax.training.chooser_step import averaged, choice_loss
+from edmf_jax.training.chooser_data import cut_patches, read_atlas, read_pairs, read_real_pairs, validate
+from edmf_jax.training.chooser_step import averaged, choice_loss, paper_loss
 from edmf_jax.training.config import load_config
 from edmf_jax.weights.chooser_params import load_chooser, save_chooser
 from tests.helpers.files import ROOT
@@ -92,6 +92,46 @@ def test_what_can_not_be_trained_is_refused(config, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+def test_real_pairs_are_read_cut_and_refused(tmp_path):
+    rng = np.random.default_rng(2)
+    for name, size in (("edmf-2", (64, 80)), ("edmf-10", (70, 66)), ("small", (40, 80))):
+        (tmp_path / name).mkdir()
+        for shot in range(3):  # a third one is not taken
+            cv2.imwrite(str(tmp_path / name / f"shot-{shot}.png"), rng.integers(0, 256, (*size, 3), np.uint8))
+    pairs, fingerprint = read_real_pairs(str(tmp_path), 48)
+    assert [pair.shape for pair in pairs] == [(2, 70, 66, 3), (2, 64, 80, 3)]
+    cut = lambda seed: cut_patches(pairs, 8, 48, np.random.default_rng(seed))
+    np.testing.assert_array_equal(cut(1), cut(1))
+    assert cut(1).shape == (8, 2, 48, 48, 3) and not np.array_equal(cut(1), cut(2))
+    for patch in cut(1):  # both shots from one place, as they are or left to right
+        assert any(np.array_equal(patch[:, :, ::turn], pair[:, top : top + 48, left : left + 48])
+                   for pair in pairs for turn in (1, -1)
+                   for top in range(pair.shape[1] - 47) for left in range(pair.shape[2] - 47))
+    assert read_real_pairs("", 48) == ([], "")
+    with pytest.raises(UserError, match=r"data\.real=.*: it holds no folder with .* of at least data\.patch_px=96 px"):
+        read_real_pairs(str(tmp_path), 96)
+    with pytest.raises(UserError, match=r"data\.real=nowhere: there is no such folder"):
+        read_real_pairs("nowhere", 48)
+    cv2.imwrite(str(tmp_path / "small" / "shot-1.png"), np.zeros((9, 9, 3), np.uint8))
+    with pytest.raises(UserError, match="small: its pictures differ in size"):
+        read_real_pairs(str(tmp_path), 48)
+    assert len(fingerprint) == 64
+
+
+def test_the_loss_of_real_pairs_is_least_for_the_sharper_shot_and_leaves_out_the_edges():
+    sharp = np.random.default_rng(3).integers(0, 256, (48, 48)).astype(np.uint8)
+    left = np.arange(48)[None] < 24
+    soft = cv2.GaussianBlur(sharp, (0, 0), 2)
+    planes = np.stack([np.where(left, sharp, soft), np.where(left, soft, sharp)])[None].astype(np.float32) / 255
+    right = np.broadcast_to(np.stack([left[0], ~left[0]])[None, :, None], planes.shape).astype(np.float32)
+    loss = jax.jit(lambda weights: paper_loss(weights, jnp.asarray(planes), 8))
+    even = np.full_like(planes, 0.5)
+    assert loss(right) < 0.1 * loss(even) < 0.1 * loss(1 - right)
+    inside = np.zeros_like(right)
+    inside[..., 8:-8, 8:-8] = right[..., 8:-8, 8:-8]
+    assert loss(inside) == loss(right)
+
+
 @pytest.mark.slow
 def test_an_untrained_network_validates_as_the_hand_made_choice(tmp_path):
     rng = np.random.default_rng(1)
@@ -109,6 +149,12 @@ def test_an_untrained_network_validates_as_the_hand_made_choice(tmp_path):
 
 @pytest.mark.slow
 def test_a_stopped_run_goes_on_bit_for_bit(config, tmp_path):
+    real = tmp_path / "real" / "pair"
+    real.mkdir(parents=True)
+    for shot in range(2):
+        picture = np.random.default_rng(shot).integers(0, 256, (60, 70, 3), np.uint8)
+        cv2.imwrite(str(real / f"shot-{shot}.png"), picture)
+    config.data.update(real=str(real.parent), real_patches=1)
     whole = training.train_chooser(config, tmp_path / "whole", log=lambda line: None)
     config.train.steps = 2
     training.train_chooser(config, tmp_path / "parts", log=lambda line: None)
