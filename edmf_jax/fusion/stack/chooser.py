@@ -38,7 +38,7 @@ from edmf_jax.fusion.stack.visits import ChangedVisits, Visits
 MARGIN_PX = 32  # of the mirrored continuation of the frame; the network was not taught at the ends of its patches
 KEPT_BYTES = 0.3e9
 _RIM_PX = 6
-_THREADS_UP_TO_PX = 0.8e6  # two threads compare shots of so many pixels; each takes 300 bytes a pixel
+_THREADS_UP_TO_PX = 1.2e6  # two threads compare shots of so many pixels; each takes 300 bytes a pixel
 
 
 @dataclasses.dataclass(frozen=True)
