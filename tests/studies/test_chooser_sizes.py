@@ -46,7 +46,7 @@ def test_a_student_learns_what_the_training_teaches(config):
     simulation, student = chooser_sizes.Simulation(config), chooser_sizes.Student(config)
     state, ranges = initial_state(config), check_chooser_config(config)
     atlas, _ = read_atlas(config.data.pictures, 48)
-    loop = _Loop(config, ranges, atlas, [], config.data.pictures, None, None, None, None)
+    loop = _Loop(config, ranges, atlas, None, [], config.data.pictures, None, None, None, None)
     step = jax.jit(lambda state, batch: train_on(state, batch, config))
     for number in range(4):
         batch = simulation.batch(number)
