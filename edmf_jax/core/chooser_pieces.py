@@ -10,9 +10,9 @@ from edmf_jax.core import chooser
 from edmf_jax.core.blending import correction_margin, logits
 from edmf_jax.core.chooser import MOST_CHANGE, Encoded, Params, Pooled, Shots
 from edmf_jax.core.chooser_layout import CLIPPED, WHOLE_CELL
-from edmf_jax.core.hand_made import CELL_PX
+from edmf_jax.core.evidence_numbers import CELL_PX, RIM_PX
 from edmf_jax.core.leveled import Leveling, leveled, white
-from edmf_jax.core.measuring import MARGIN_PX, RIM_PX, coarse, evidence, inner_pixels, planes_of, positions, without_rim
+from edmf_jax.core.measuring import MARGIN_PX, coarse, evidence, inner_pixels, planes_of, positions, without_rim
 from edmf_jax.core.piecewise import Place, cell_means, inner, mirrored, repeated, take
 
 

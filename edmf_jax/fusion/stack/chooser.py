@@ -27,6 +27,7 @@ from typing import NamedTuple
 import numpy as np
 
 from edmf_jax.core import chooser_layout as core
+from edmf_jax.core.evidence_numbers import RIM_PX
 from edmf_jax.fusion.stack import reduced
 from edmf_jax.fusion.stack.aligned import AlignedShot
 from edmf_jax.fusion.stack.chooser_engine import Engine, features
@@ -37,7 +38,6 @@ from edmf_jax.fusion.stack.visits import ChangedVisits, Visits
 
 MARGIN_PX = 32  # of the mirrored continuation of the frame; the network was not taught at the ends of its patches
 KEPT_BYTES = 0.3e9
-_RIM_PX = 6
 _THREADS_UP_TO_PX = 1.2e6  # two threads compare shots of so many pixels; each takes 300 bytes a pixel
 
 
@@ -228,7 +228,7 @@ class Network:
         evidence = view.evidence if view.evidence.weight is None else dataclasses.replace(view.evidence, weight=None)
         continued = lambda x, ends: np.pad(x, ends + [(0, 0)] * (x.ndim - 2), mode="reflect")
         # As in `evidence`, the frame's outermost pixels do not count: here, what is inside continues over them.
-        own = tuple(slice(_RIM_PX, side - _RIM_PX) for side in self._frame)
-        wider = [(first + _RIM_PX, last + _RIM_PX) for first, last in self._ends]
+        own = tuple(slice(RIM_PX, side - RIM_PX) for side in self._frame)
+        wider = [(first + RIM_PX, last + RIM_PX) for first, last in self._ends]
         return (continued(evidence.logit(whole), self._ends), continued(tile.weight > 0, self._ends),
                 tuple(continued(x[own], wider) for x in (tile.pixels, view.clipped(whole))))
