@@ -17,6 +17,7 @@ _ROUNDS = 12
 _CONVERGED = 1e-7  # largest step of a parameter, of the unit square
 _DOUBTFUL = 3.0  # a pair that is off by this many of its deviations has half the weight (Cauchy)
 _DAMPING = 1e-10  # of the largest diagonal element
+_DENSE_PARAMETERS = 400  # up to so many (50 homographies) a dense matrix is as quick, and needs no import of SciPy
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,8 +87,6 @@ class _Problem:
 
     def normal_equations(self, controls: np.ndarray):
         """The factorized normal matrix and the right-hand side, at these maps."""
-        from scipy.sparse.linalg import splu  # pairs, which need no adjustment, should not wait for its import
-
         linked = {shot for link in self._links for shot in (link.first, link.second)}
         ends = {shot: self._ends(controls, shot) for shot in linked}
         size = controls[0].size
@@ -107,7 +106,7 @@ class _Problem:
             for row, slopes in sides:
                 right[row * size : (row + 1) * size] += weight * np.einsum("pik,pi->k", slopes, rest)
                 entries += [(row, other, weight * np.einsum("pik,pil->kl", slopes, others)) for other, others in sides]
-        return splu(_assemble(entries, size, controls.size)), right
+        return _solver(entries, size, controls.size), right
 
     def corner_deviation(self, solver, controls: np.ndarray, row: int) -> float:
         """Standard deviation of a map at the reference's worst corner, px."""
@@ -122,14 +121,36 @@ class _Problem:
         return float(np.sqrt(variance))
 
 
-def _assemble(entries: list[tuple[int, int, np.ndarray]], size: int, total: int):
-    """The sparse normal matrix from blocks `[size, size]` at block rows and columns."""
+class _Dense:
+    """Solves by the inverse, as `scipy.sparse.linalg.SuperLU` does by factors."""
+
+    def __init__(self, matrix: np.ndarray):
+        self._inverse = np.linalg.inv(matrix)
+
+    def solve(self, right: np.ndarray) -> np.ndarray:
+        """The solution for one right-hand side or several columns."""
+        return self._inverse @ right
+
+
+def _solver(entries: list[tuple[int, int, np.ndarray]], size: int, total: int):
+    """What solves with the damped normal matrix, from blocks `[size, size]` at block rows and columns."""
+    if total <= _DENSE_PARAMETERS:
+        blocks = np.zeros((total // size, size, total // size, size))
+        for row, column, block in entries:
+            blocks[row, :, column] += block
+        matrix = blocks.reshape(total, total)
+        return _Dense(matrix + np.eye(total) * _damping(matrix.diagonal()))
     from scipy.sparse import coo_array
+    from scipy.sparse.linalg import splu
 
     inner = np.arange(size)
     rows = np.concatenate([np.repeat(row * size + inner, size) for row, _, _ in entries])
     columns = np.concatenate([np.tile(column * size + inner, size) for _, column, _ in entries])
     matrix = coo_array((np.concatenate([block.ravel() for *_, block in entries]), (rows, columns)),
                        shape=(total, total)).tocsc()
-    damping = _DAMPING * matrix.diagonal().max() + 1e-12
-    return (matrix + coo_array((np.full(total, damping), (np.arange(total),) * 2), shape=(total, total))).tocsc()
+    damping = np.full(total, _damping(matrix.diagonal()))
+    return splu((matrix + coo_array((damping, (np.arange(total),) * 2), shape=(total, total))).tocsc())
+
+
+def _damping(diagonal: np.ndarray) -> float:
+    return _DAMPING * diagonal.max() + 1e-12

@@ -85,15 +85,16 @@ def leave_out(matrix: np.ndarray, points: np.ndarray, targets: np.ndarray, model
     labels = np.unique(blocks)
     if len(labels) < 2:
         return np.eye(controls.size) * _UNKNOWN_VARIANCE, np.full_like(residuals, _UNKNOWN_VARIANCE**0.5)
-    changes, predicted = [], residuals.copy()
-    total = np.einsum("nik,nil->kl", slopes, weighted)
-    for label in labels:
-        inside = blocks == label
-        normal = _damp(total - np.einsum("nik,nil->kl", slopes[inside], weighted[inside]))
-        change = np.linalg.solve(normal, np.einsum("nik,ni->k", weighted[inside], residuals[inside]))
-        predicted[inside] += slopes[inside] @ change
-        changes.append(change)
-    return (1 - 1 / len(labels)) * np.einsum("bk,bl->kl", changes, changes), predicted
+    predicted = residuals.copy()
+    flat = lambda terms: terms.reshape(-1, controls.size)  # products of matrices [2·N, K] are quicker
+    parts = [np.flatnonzero(blocks == label) for label in labels]
+    own = np.stack([flat(slopes[part]).T @ flat(weighted[part]) for part in parts])
+    sides = np.stack([residuals[part].ravel() @ flat(weighted[part]) for part in parts])
+    total = own.sum(0)
+    changes = np.linalg.solve(np.stack([_damp(total - block) for block in own]), sides[..., None])[..., 0]
+    for part, change in zip(parts, changes):
+        predicted[part] += slopes[part] @ change
+    return (1 - 1 / len(labels)) * changes.T @ changes, predicted
 
 
 def _terms(controls, points, targets, information, limit):

@@ -12,12 +12,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from edmf_jax.registration import transforms
+from edmf_jax.registration import splines, transforms
 from edmf_jax.registration.grid import block_numbers
 
 _CELLS = 6  # of the spline along the longer side
 _SMOOTHNESS = (0.01, 0.1, 1.0)  # of the penalty, tried in this order, relative to the tiles' information
-_RIDGE = 1e-3  # pulls the field to 0 where no tile says anything
 _BLOCKS = 6  # along the longer side, each left out once
 _ROUNDS = 4  # of reweighting
 _OUTLIER_FACTOR = 5.0  # a tile farther off than this many medians has no weight
@@ -43,7 +42,7 @@ class Flow:
     @classmethod
     def zero(cls, shape: tuple[int, ...], along: int = _CELLS) -> "Flow":
         """No displacement, with `along` cells along the longer side of a reference of `shape`."""
-        rows, columns = (cells + 3 for cells in _cells(shape, along))
+        rows, columns = (cells + 3 for cells in splines.cells_of(shape, along))
         return cls(np.zeros((rows, columns, 2)), tuple(shape[:2]))
 
     def design(self, points: np.ndarray) -> np.ndarray:
@@ -51,10 +50,20 @@ class Flow:
         rows, columns = self._basis(points[:, 1], 0), self._basis(points[:, 0], 1)
         return np.einsum("nr,nc->nrc", rows, columns).reshape(len(points), -1)
 
+    def sparse_design(self, points: np.ndarray) -> splines.Splines:
+        """What `design` holds besides zeros."""
+        rows, columns = (side - 3 for side in self.coefficients.shape[:2])
+        row, down = splines.splines_at((points[:, 1] + 0.5) / self.shape[0] * rows, rows)
+        column, across = splines.splines_at((points[:, 0] + 0.5) / self.shape[1] * columns, columns)
+        places = (row[:, None] + np.arange(4)) * (columns + 3)
+        places = places[:, :, None] + (column[:, None] + np.arange(4))[:, None, :]
+        return splines.Splines(places.reshape(-1, 16), (down[:, :, None] * across[:, None, :]).reshape(-1, 16),
+                               self.coefficients[..., 0].size)
+
     def at(self, points: np.ndarray) -> np.ndarray:
         """The displacements at `points` (x, y) `[N, 2]`, px of the reference: `[N, 2]`; outside as at the edge."""
-        rows, columns = self._basis(points[:, 1], 0), self._basis(points[:, 0], 1)
-        return np.einsum("nr,nc,rcd->nd", rows, columns, self.coefficients)
+        found = self.sparse_design(points)
+        return np.stack([found.at(component) for component in self.coefficients.reshape(-1, 2).T], -1)
 
     def positions(self, matrix: np.ndarray, shape: tuple[int, int], top: float = 0, left: float = 0
                   ) -> tuple[np.ndarray, np.ndarray]:
@@ -82,49 +91,14 @@ class Flow:
 
         It does within its coefficients too, but the outer ones stand for places outside, where no tile is.
         """
-        rows, columns = (_bezier_points(side - 3) for side in self.coefficients.shape[:2])
+        rows, columns = (splines.bezier_points(side - 3) for side in self.coefficients.shape[:2])
         points = np.einsum("ir,jc,rcd->ijd", rows, columns, self.coefficients)
         return float(np.linalg.norm(points, axis=-1).max())
 
     def _basis(self, positions: np.ndarray, axis: int) -> np.ndarray:
         """The B-splines at `positions` along one axis, `[N, R or C]`."""
         cells = self.coefficients.shape[axis] - 3
-        return _spline_basis((positions + 0.5) / self.shape[axis] * cells, cells)
-
-
-def _spline_basis(u: np.ndarray, cells: int) -> np.ndarray:
-    """The uniform cubic B-splines at `u` in 0…`cells`, `[N, cells + 3]`."""
-    u = np.clip(u, 0, cells)
-    cell = np.minimum(u.astype(int), cells - 1)
-    t = u - cell
-    values = np.stack([(1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3], -1) / 6
-    basis = np.zeros((len(u), cells + 3))
-    np.put_along_axis(basis, cell[:, None] + np.arange(4), values, 1)
-    return basis
-
-
-def _bezier_points(cells: int) -> np.ndarray:
-    """From the coefficients along one axis to the Bézier points of all cells, `[3·cells + 1, cells + 3]`."""
-    points = np.zeros((3 * cells + 1, cells + 3))
-    for knot in range(cells + 1):
-        points[3 * knot, knot : knot + 3] = 1 / 6, 4 / 6, 1 / 6
-    for cell in range(cells):
-        points[3 * cell + 1 : 3 * cell + 3, cell + 1 : cell + 3] = np.array([[2, 1], [1, 2]]) / 3
-    return points
-
-
-def _cells(shape: tuple[int, ...], along: int) -> tuple[int, int]:
-    """Rows and columns when the longer side of `shape` is divided into `along` parts."""
-    side = max(shape[:2])
-    return tuple(max(2, round(along * n / side)) for n in shape[:2])
-
-
-def penalty(rows: int, columns: int) -> np.ndarray:
-    """Σ of squared second differences of coefficients `[rows, columns]`, mixed ones twice, as a quadratic form."""
-    first, second = (lambda n: np.diff(np.eye(n), axis=0)), (lambda n: np.diff(np.eye(n), n=2, axis=0))
-    parts = [np.kron(second(rows), np.eye(columns)), np.kron(np.eye(rows), second(columns)),
-             np.sqrt(2) * np.kron(first(rows), first(columns))]
-    return sum(part.T @ part for part in parts) + _RIDGE * np.eye(rows * columns)
+        return splines.basis_at((positions + 0.5) / self.shape[axis] * cells, cells)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,8 +130,8 @@ def fit(points: np.ndarray, displacements: np.ndarray, information: np.ndarray, 
         return None
     empty = Flow.zero(shape)
     basis, (rows, columns) = empty.design(points), empty.coefficients.shape[:2]
-    blocks = block_numbers(points, shape, _cells(shape, _BLOCKS))
-    fits = [_fit_spline(basis, displacements, information, blocks, smoothness * penalty(rows, columns))
+    blocks = block_numbers(points, shape, splines.cells_of(shape, _BLOCKS))
+    fits = [_fit_spline(basis, displacements, information, blocks, smoothness * splines.penalty(rows, columns))
             for smoothness in _SMOOTHNESS]
     coefficients, prediction, alone = min(fits, key=lambda one: one[1])
     return FlowFit(dataclasses.replace(empty, coefficients=coefficients.reshape(rows, columns, 2)), prediction, alone)
@@ -225,7 +199,7 @@ def compose(steps: Sequence[Step], shape: tuple[int, int]) -> Flow | None:
     """
     if all(step.flow is None for step in steps):
         return None
-    rows, columns = _cells(shape, 4 * _CELLS)
+    rows, columns = splines.cells_of(shape, 4 * _CELLS)
     x, y = np.meshgrid((np.arange(columns) + 0.5) / columns * shape[1] - 0.5,
                        (np.arange(rows) + 0.5) / rows * shape[0] - 0.5)
     exact = plain = np.stack([x.ravel(), y.ravel()], -1)

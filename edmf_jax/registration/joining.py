@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from edmf_jax.registration import neighbors, transforms
+from edmf_jax.registration import neighbors, transforms, trees
 from edmf_jax.registration.pipeline import register_views
 from edmf_jax.registration.threads import usable_cores
 from edmf_jax.registration.verdict import Registration, RegistrationConfig
@@ -91,7 +91,7 @@ class Pairs:
 
     def largest_part(self) -> set[int]:
         """The shots that are joined to the reference; or the most that are joined, if they are twice as many."""
-        parts = neighbors.components(len(self.views), self.tree)
+        parts = trees.components(len(self.views), self.tree)
         sizes = np.bincount(parts)
         own = parts[0]
         chosen = own if 2 * sizes[own] > sizes.max() else sizes.argmax()

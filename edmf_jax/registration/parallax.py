@@ -146,7 +146,7 @@ def _doubted(fit: DepthFit, places: Mapping[int, Place], others: Mapping[int, Pl
 def _depths_in_focus(fit: DepthFit) -> dict[int, tuple[float, float]]:
     """For each shot the median depth of the places where it is as sharp as its neighbors; 1 if they are too few."""
     at, leads = _leads(fit)
-    depth = fit.field.design(at) @ fit.depth
+    depth = fit.field.sparse_design(at).at(fit.depth)
     return {shot: _middle(depth, lead) for shot, lead in leads.items()}
 
 

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from edmf_jax.registration import flow as flow_fitting
-from edmf_jax.registration import tilting, transforms
+from edmf_jax.registration import splines, tilting, transforms
 from edmf_jax.registration.flow import Flow, Step
 from edmf_jax.registration.matches import TileMatches
 
@@ -69,7 +68,7 @@ class DepthFit:
         self.moves = np.zeros((len(self.maps), 2))
         self.field = Flow.zero(shape, CELLS)
         self.depth = np.zeros(self.field.coefficients[..., 0].size)
-        self._penalty = flow_fitting.penalty(*self.field.coefficients.shape[:2])
+        self._penalty = splines.penalty(*self.field.coefficients.shape[:2])
         sizes = [len(found.points) for found in pairs.values()]
         self.rows = [slice(*ends) for ends in itertools.pairwise(np.cumsum([0, *sizes]).tolist())]
         self._first, self._second = (np.repeat([self.numbers[pair[k]] for pair in pairs], sizes) for k in (0, 1))
@@ -97,13 +96,13 @@ class DepthFit:
         if not self.moves.any():
             return at, np.zeros(len(at))
         for _ in range(2):
-            depth = self._basis(at) @ self.depth
+            depth = self._splines(at).at(self.depth)
             at = tilting.inverse(self.maps[self._first], self._points - self.moves[self._first] * depth[:, None])
         return at, depth
 
-    def _basis(self, at: np.ndarray) -> np.ndarray:
-        """The spline's basis at places in units of the reference, `[N, K]`."""
-        return self.field.design(transforms.project(self._to_px, at))
+    def _splines(self, at: np.ndarray) -> splines.Splines:
+        """The depth's B-splines at places in units of the reference."""
+        return self.field.sparse_design(transforms.project(self._to_px, at))
 
     def positions(self) -> np.ndarray:
         """Where the tiles lie in the reference, px `[N, 2]`."""
@@ -199,10 +198,10 @@ class DepthFit:
         weighted = self._weights(state.squares)[:, None] * tilting.times(self._information, moves)
         power = (weighted * moves).sum(1)
         largest = max(float(np.square(self.moves[1:]).sum(1).mean()), 1e-6)
-        basis = self._basis(state.at)
-        normal = basis.T @ (power[:, None] * basis)
-        right = basis.T @ ((weighted * state.rest).sum(1) + power * state.depth)
-        self.depth = np.linalg.solve(normal + _SMOOTHNESS * self._scale * largest * self._penalty, right)
+        basis = self._splines(state.at)
+        right = basis.sums((weighted * state.rest).sum(1) + power * state.depth)
+        self.depth = np.linalg.solve(basis.normal(power) + _SMOOTHNESS * self._scale * largest * self._penalty,
+                                     right)
         self._rescale()
 
     def _rescale(self) -> None:
@@ -216,11 +215,12 @@ class DepthFit:
         *_, turns = tilting.forward(self.maps[self._second], origin)
         rest = side * tilting.times(tilting.inverted(turns), state.rest)  # px of the reference
         weights = np.trace(self._information, axis1=1, axis2=2) * self._weights(state.squares, 3 * _OUTLIER_FACTOR)
-        fields, basis = [], self._basis(state.at)
+        fields, basis = [], self._splines(state.at)
         for rows in self.rows:
-            weighted = basis[rows] * weights[rows, None]
-            normal = basis[rows].T @ weighted + _START_SMOOTHNESS * self._scale * self._penalty
-            fields.append(np.linalg.solve(normal, weighted.T @ rest[rows]).T)
+            own = basis.part(rows)
+            normal = own.normal(weights[rows]) + _START_SMOOTHNESS * self._scale * self._penalty
+            right = np.stack([own.sums(weights[rows] * rest[rows, axis]) for axis in (0, 1)], -1)
+            fields.append(np.linalg.solve(normal, right).T)
         left, values, right = np.linalg.svd(np.concatenate(fields), full_matrices=False)
         joins = np.zeros((len(self.pairs), len(self.maps)))
         for row, (first, second) in enumerate(self.pairs):

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from edmf_jax.registration import adjustment, flow, neighbors, transforms
+from edmf_jax.registration import adjustment, flow, neighbors, transforms, trees
 from edmf_jax.registration.adjustment import Link
 from edmf_jax.registration.joining import Pair, Pairs
 from edmf_jax.registration.matches import TileMatches
@@ -47,7 +47,7 @@ class _Placing:
     def __init__(self, pairs: Pairs, root: int, tree: Sequence[Pair]):
         self._pairs, self._root, self._tree = pairs, root, tree
         self._shape = pairs.views[root].shape
-        self.before = neighbors.paths_from(root, len(pairs.views), tree)
+        self.before = trees.paths_from(root, len(pairs.views), tree)
         self._chains = {root: []}
         for number, previous in self.before.items():
             self._chains[number] = [*self._chains[previous], self._step(previous, number)]

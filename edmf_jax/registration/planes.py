@@ -133,7 +133,11 @@ def contrast_plane(plane: np.ndarray, blur_px: float = 0.0) -> np.ndarray:
 
 
 def gaussian_blur(plane: np.ndarray, sigma_px: float) -> np.ndarray:
-    """A Gaussian blur.  From 3 px on it works at half the size: a fraction of the time, within 0.001 of the result."""
+    """A Gaussian blur.  From 3 px on it works at half the size: a fraction of the time.
+
+    For black and white bars of 30 px it is within 0.001 of the exact result at 6 px, 0.005 at 12, and at 24 px within
+    0.014, or 0.04 at the frame's edges.
+    """
     if sigma_px < HALF_SIZE_PX or min(plane.shape) < 16:
         return cv2.GaussianBlur(plane, (0, 0), sigma_px)
     half = gaussian_blur(half_size(plane), half_size_sigma(sigma_px))

@@ -10,7 +10,6 @@ Shots are taken in an order of their content, so the order in which they are giv
 """
 
 import dataclasses
-import importlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
@@ -22,12 +21,6 @@ from edmf_jax.registration.verdict import Registration, RegistrationConfig
 from edmf_jax.registration.views import View
 
 _MIN_OVERLAP = 0.1  # of the reference: a shot that covers less is left out; neighbors must share more
-
-
-def import_solvers() -> None:
-    """Imports what stacks need of SciPy: a third of a second, which costs nothing while files are read."""
-    for name in ("csgraph", "linalg"):
-        importlib.import_module(f"scipy.sparse.{name}")
 
 
 @dataclasses.dataclass(frozen=True)

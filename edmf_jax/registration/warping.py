@@ -8,10 +8,11 @@ from edmf_jax.registration.flow import Flow
 
 
 def warp(image: np.ndarray, matrix: np.ndarray, shape: tuple[int, ...], *, flow: Flow | None = None, top: float = 0,
-         left: float = 0, limits: tuple[float, float] | None = None) -> tuple[np.ndarray, np.ndarray]:
+         left: float = 0, limits: tuple[float, float] | None = None, interpolation: int = cv2.INTER_LANCZOS4
+         ) -> tuple[np.ndarray, np.ndarray]:
     """The picture resampled through a map, and the mask of its valid pixels.
 
-    Interpolates by Lanczos over 8×8 px.  The result is clipped to the range of `image`, so that edges do not overshoot.
+    The result is clipped to the range of `image`, so that edges do not overshoot.
 
     Args:
       image: `[H, W]` or `[H, W, 3]`, uint8, uint16 or floating point of any range.
@@ -21,6 +22,7 @@ def warp(image: np.ndarray, matrix: np.ndarray, shape: tuple[int, ...], *, flow:
       top, left: the result is a part of a larger one, which `matrix` and `flow` map from: its row `top` and column
         `left` are the first.
       limits: the least and the largest value of `image`, if they are known.
+      interpolation: OpenCV's; Lanczos over 8×8 px if not given.  Bicubic takes a sixth of the time.
 
     Returns:
       The result `[*shape[:2], …]` in the dtype of `image` (float64 is computed in float32), 0 outside `image`; and the
@@ -39,7 +41,7 @@ def warp(image: np.ndarray, matrix: np.ndarray, shape: tuple[int, ...], *, flow:
         raise ValueError(f"a map is an invertible 3×3 matrix of finite numbers, got {matrix.tolist()}")
     height, width = shape[:2]
     source = image if image.dtype in (np.uint8, np.uint16) else image.astype(np.float32, copy=False)
-    result, positions = _resample(source, matrix, (height, width), flow, (top, left), cv2.INTER_LANCZOS4)
+    result, positions = _resample(source, matrix, (height, width), flow, (top, left), interpolation)
     if positions is None:
         valid = valid_mask(_from_part(matrix, (top, left)), (height, width), image.shape)
     else:

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from edmf_jax.registration import transforms
+from edmf_jax.registration import adjustment, transforms
 from edmf_jax.registration.adjustment import Link, adjust
 
 SHAPE = (300, 400)
@@ -106,3 +106,14 @@ def test_the_deviation_is_the_scatter_of_the_maps(pairs):
         np.testing.assert_allclose(scatter, np.sqrt(2 * np.arange(1, 5)) * sigma, rtol=0.2)  # errors add up
     else:
         assert scatter[3] < 1.5 * np.sqrt(2) * sigma
+
+
+def test_a_sparse_matrix_gives_the_same_as_a_dense_one(rng, monkeypatch):
+    truth = {0: np.eye(3)} | {shot: moved_corners(rng, 8.0) for shot in range(1, 5)}
+    links = [Link(link.first, link.second, moved_corners(rng, 0.4) @ link.matrix, link.deviation_px)
+             for link in links_between(truth, CHAIN + LOOPS)]
+    dense = adjust(links, chained(links), 0, SHAPE, "homography")
+    monkeypatch.setattr(adjustment, "_DENSE_PARAMETERS", 0)
+    sparse = adjust(links, chained(links), 0, SHAPE, "homography")
+    assert max(errors(dense[0], sparse[0]).values()) < 1e-6
+    assert [dense[1][shot] for shot in range(5)] == pytest.approx([sparse[1][shot] for shot in range(5)], rel=1e-6)

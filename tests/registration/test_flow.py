@@ -199,3 +199,16 @@ def test_tiles_in_one_part_of_the_picture_are_no_evidence():
     plane = np.ascontiguousarray(scene(300, 300, 1)[..., 0])
     refined = tiles.refine(BlurCache(plane), BlurCache(plane[:100, :100].copy()), np.eye(3), "auto")
     assert refined.model == "similarity" and refined.deviation_px > 1000
+
+
+def test_splines_hold_the_design_without_its_zeros(rng):
+    field = flow.Flow(rng.normal(size=(7, 9, 2)), (80, 120))
+    points = np.concatenate([rng.uniform((-10, -10), (130, 90), (40, 2)), [[-0.5, -0.5], [119.5, 79.5], [0, 0]]])
+    design, splines, weights = field.design(points), field.sparse_design(points), rng.uniform(size=len(points))
+    dense = np.zeros_like(design)
+    np.put_along_axis(dense, splines.places, splines.values, 1)
+    np.testing.assert_allclose(dense, design, atol=1e-15)
+    np.testing.assert_allclose(field.at(points), design @ field.coefficients.reshape(-1, 2), atol=1e-12)
+    np.testing.assert_allclose(splines.sums(weights), design.T @ weights, atol=1e-12)
+    np.testing.assert_allclose(splines.normal(weights), design.T @ (weights[:, None] * design), atol=1e-12)
+    np.testing.assert_allclose(splines.part(slice(3, 9)).at(design[0]), design[3:9] @ design[0], atol=1e-12)

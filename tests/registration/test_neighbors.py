@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 
-from edmf_jax.registration import RegistrationConfig, View, neighbors
+from edmf_jax.registration import RegistrationConfig, View, neighbors, trees
 from tests.helpers.focus_stacks import camera, take
 
 ROUGH = RegistrationConfig(match_pixels=30_000, refine_pixels=30_000)
@@ -40,8 +40,6 @@ def test_parts_without_a_score_between_them_stay_apart():
     scores[:3, :3], scores[3:5, 3:5] = chain_scores(range(3)), chain_scores(range(2))
     tree = neighbors.spanning_forest(scores, [], set())
     assert tree == [(0, 1), (1, 2), (3, 4)]
-    assert neighbors.components(6, tree).tolist() == [0, 0, 0, 1, 1, 2]
-    assert neighbors.components(3, []).tolist() == [0, 1, 2]
 
 
 def test_loops_are_closed_between_next_but_one_and_from_end_to_end():
@@ -52,12 +50,6 @@ def test_loops_are_closed_between_next_but_one_and_from_end_to_end():
     assert neighbors.closing_pairs(2, []) == []
     star = [(0, 1), (0, 2), (0, 3)]
     assert set(neighbors.closing_pairs(4, star)) == {(1, 2), (2, 3)}
-
-
-def test_paths_go_from_the_root_outward():
-    before = neighbors.paths_from(4, 6, [(0, 1), (1, 4), (2, 4), (3, 5)])
-    assert before == {1: 4, 2: 4, 0: 1}
-    assert list(before).index(0) == 2  # nearest first
 
 
 def test_shots_that_are_next_in_focus_are_most_alike():
@@ -77,6 +69,6 @@ def test_groups_of_many_shots_that_are_nearly_the_same_are_joined(rng):
     correlation = np.maximum(thumbnails @ thumbnails.T, 0)
     np.fill_diagonal(correlation, 0)
     pairs = list(neighbors._pairs_to_compare(correlation))
-    assert not neighbors.components(26, pairs).any()
+    assert not trees.components(26, pairs).any()
     assert len(pairs) < 26 * 25 / 2 and all(i < j for i, j in pairs)
     assert len(list(neighbors._pairs_to_compare(correlation[:24, :24]))) == 24 * 23 / 2

@@ -13,7 +13,6 @@ from edmf_jax.fusion.stack import borders, shots
 from edmf_jax.fusion.stack.bad_shots import BadShot
 from edmf_jax.fusion.stack.evidence import noise_energy
 from edmf_jax.registration.planes import reduce_picture
-from edmf_jax.registration.stack import import_solvers
 from edmf_jax.registration.threads import one_thread_each, usable_cores
 from edmf_jax.registration.views import View
 
@@ -106,8 +105,6 @@ def sketch_all(given: Sequence[shots.Shot], names: Sequence[str], *, with_views:
 
     found, workers = [], _workers(given)
     with one_thread_each() if workers > 1 else contextlib.nullcontext(), ThreadPoolExecutor(workers) as pool:
-        if with_views and len(given) > 2:
-            pool.submit(import_solvers)
         results = pool.map(look, range(len(given)))
         for name in names:
             if found:
