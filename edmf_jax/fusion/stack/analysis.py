@@ -8,12 +8,14 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import cv2
 import numpy as np
 
 from edmf_jax.fusion.pixels import over_channels, to_unit
 from edmf_jax.fusion.stack import borders, exposure, leveling, local_light, sharpness, shots, tone, tone_estimate
 from edmf_jax.fusion.stack.gain_field import GainField
 from edmf_jax.fusion.stack.sketches import Sketch
+from edmf_jax.fusion.stack.tone_samples import small_copy
 from edmf_jax.registration import Registration, warp
 from edmf_jax.registration.lazy import Lazy
 from edmf_jax.registration.planes import scaling_matrix
@@ -132,7 +134,7 @@ def _place(one: Sketch, registration: Registration | None, shape: tuple[int, ...
         to_small, to_full = scaling_matrix(one.shape, copy.shape), np.linalg.inv(scaling_matrix(shape, size))
         matrix = to_small @ registration.matrix @ to_full
         flow = registration.flow and registration.flow.rescaled(size, to_small[0, 0])
-        warped, valid = warp(shots.squeeze_gray(copy), matrix, size, flow=flow)
+        warped, valid = warp(shots.squeeze_gray(copy), matrix, size, flow=flow, interpolation=cv2.INTER_CUBIC)
         copy = warped.reshape(*size, copy.shape[2])
         dark, covered = (plane if plane is None else warp_plane(plane, matrix, size, flow=flow)
                          for plane in (dark, covered))
@@ -144,9 +146,10 @@ def _place(one: Sketch, registration: Registration | None, shape: tuple[int, ...
 def _combine(analyses: list[ShotAnalysis], pool: ThreadPoolExecutor) -> StackAnalysis:
     reference = analyses[0]
     equal = tone_estimate.Difference(tone.reference_curve(reference.copy.shape[2]), None, None)
+    seen = small_copy(reference.copy)
 
     def compare(shot: ShotAnalysis, each: Callable = map) -> tone_estimate.Difference:
-        return tone_estimate.compare(reference.copy, shot.copy, shot.usable & reference.usable, each)
+        return tone_estimate.compare(seen, shot.copy, shot.usable & reference.usable, each)
 
     def look(shot: ShotAnalysis, found: tone_estimate.Difference, each: Callable = map
              ) -> tuple[tone_estimate.Difference, float, local_light.LocalLight | None, np.ndarray]:
@@ -172,6 +175,7 @@ def _edge_regions(analyses: list[ShotAnalysis], lumas: list[np.ndarray], pool: T
                   ) -> list[np.ndarray | None]:
     """Where each shot's copy has black edges, bool `[h, w]`; None: nowhere.  `lumas`: at the reference's exposure."""
     lumas = [luma * shot.valid for shot, luma in zip(analyses, lumas)]
+    covering = sum(shot.valid.astype(np.int32) for shot in analyses)
     # The brightest of the other shots: the largest of all, or the second largest where that is the shot's own.
     largest, second = lumas[0], np.full_like(lumas[0], -np.inf)
     for plane in lumas[1:]:
@@ -179,7 +183,8 @@ def _edge_regions(analyses: list[ShotAnalysis], lumas: list[np.ndarray], pool: T
 
     def region_of(shot: ShotAnalysis, plane: np.ndarray) -> np.ndarray | None:
         others = np.where(plane == largest, second, largest)
-        region = borders.black_edges(shot.dark, sharpness.luma_of(shot.copy), others, shot.valid)
+        seen = covering - shot.valid > 0
+        region = borders.black_edges(shot.dark, sharpness.luma_of(shot.copy), others, shot.valid, seen)
         return region if region.any() else None
 
     return list(pool.map(region_of, analyses, lumas))

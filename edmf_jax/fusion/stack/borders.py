@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 
 DARK = 12 / 255  # "nearly black": JPEG ringing in a black edge reaches this value
-BLACK = 5 / 255  # the mean luma of a black edge is no larger
+BLACK = 5 / 255  # the mean luma of a black edge is no larger …
+_BLACKEST = 2.2 / 255  # … and this where brighter dark cells around are left out (EDMF's frames: 2.0 at most)
 _BRIGHT, _BRIGHTER = 28 / 255, 3.0  # "clearly not black": at least this value, and so many times the dark shot's
 _CELL_SHARE = 0.2  # a cell of which this share is nearly black counts as dark
 _MIN_AREA_SHARE = 0.6  # of a connected dark area that another shot must show bright
@@ -42,7 +43,8 @@ def dark_share(image: np.ndarray, full: float, size: tuple[int, int]) -> np.ndar
     return cv2.resize(dark, size[::-1], interpolation=cv2.INTER_AREA).astype(np.float32) / 255
 
 
-def black_edges(dark: np.ndarray, luma: np.ndarray, others: np.ndarray, valid: np.ndarray) -> np.ndarray:
+def black_edges(dark: np.ndarray, luma: np.ndarray, others: np.ndarray, valid: np.ndarray, seen: np.ndarray
+                ) -> np.ndarray:
     """Where a shot's copy has black edges, bool `[h, w]`, one or two cells too wide.
 
     Args:
@@ -50,26 +52,47 @@ def black_edges(dark: np.ndarray, luma: np.ndarray, others: np.ndarray, valid: n
       luma: of the shot, `[h, w]` in [0, 1].
       others: in each cell the luma of the brightest other shot, at this shot's exposure, `[h, w]` in [0, 1].
       valid: bool `[h, w]`, True where the shot covers the copy.
+      seen: bool `[h, w]`, True where another shot does.
     """
-    cells = (dark >= _CELL_SHARE) & valid
-    missing = cells & (others >= _BRIGHT) & (others >= _BRIGHTER * np.where(dark >= _FULLY_DARK_SHARE, luma, 0))
+    whole, dark_cells = dark >= _FULLY_DARK_SHARE, (dark >= _CELL_SHARE) & valid
+    bright = (others >= _BRIGHT) & (others >= _BRIGHTER * np.where(whole, luma, 0))
     # Several cells wide: at the very border both shots may be black, which is no evidence that this one lacks pixels.
     near_border = cv2.dilate(np.pad(~valid, 1, constant_values=True).astype(np.uint8),
                              np.ones((2 * _BORDER_CELLS + 1,) * 2))[1:-1, 1:-1] > 0
+    find = lambda cells, blackest: _edges_among(cells, blackest, bright, near_border, luma, whole, seen)
+    # A thing that is dark by itself is not quite as black as an edge; where it touches one, it must not count with it.
+    found = find(dark_cells, BLACK) | find(dark_cells & ~(whole & (luma > BLACK)), _BLACKEST)
+    return cv2.dilate(found.astype(np.uint8), np.ones((5, 5))) > 0
+
+
+def _edges_among(cells: np.ndarray, blackest: float, bright: np.ndarray, near_border: np.ndarray, luma: np.ndarray,
+                 whole: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Which of some dark `cells` are black edges; all arrays are `[h, w]`.
+
+    Args:
+      cells: that are judged together where they touch.
+      blackest: the mean luma of an edge is no larger.
+      bright: where another shot is clearly not black.
+      near_border: of the shot's valid area.
+      luma: of the shot.
+      whole: where a cell is dark all over.
+      seen: where another shot has pixels.
+    """
+    missing = cells & bright
     if not (missing & near_border).any():
-        return np.zeros_like(missing)
+        return np.zeros_like(cells)
     # Something dark in the other shots may split a frame of black into parts, which are judged together.
     _, dark_area = cv2.connectedComponents(cells.astype(np.uint8))
     _, part = cv2.connectedComponents(missing.astype(np.uint8))
     joined = np.isin(part, np.unique(part[missing & near_border]))
-    sizes, joined_sizes = (np.bincount(dark_area[mask], minlength=dark_area.max() + 1) for mask in (cells, joined))
-    enough = np.maximum(_MIN_AREA_SHARE * sizes, _MIN_SIDE_SHARE * max(dark.shape))
-    # A thing that is dark by itself is not quite as black as an edge.
-    whole = cells & (dark >= _FULLY_DARK_SHARE)
-    counts = np.bincount(dark_area[whole], minlength=len(sizes))
-    brightness = np.bincount(dark_area[whole], luma[whole], len(sizes)) / np.maximum(counts, 1)
-    found = joined & ((joined_sizes >= enough) & (brightness <= BLACK))[dark_area]
-    return cv2.dilate(found.astype(np.uint8), np.ones((5, 5))) > 0
+    # Where no other shot is, none can show that this one lacks something.
+    sizes, joined_sizes = (np.bincount(dark_area[mask], minlength=dark_area.max() + 1)
+                           for mask in (cells & seen, joined))
+    enough = np.maximum(_MIN_AREA_SHARE * sizes, _MIN_SIDE_SHARE * max(cells.shape))
+    black = cells & whole
+    counts = np.bincount(dark_area[black], minlength=len(sizes))
+    brightness = np.bincount(dark_area[black], luma[black], len(sizes)) / np.maximum(counts, 1)
+    return joined & ((joined_sizes >= enough) & (brightness <= blackest))[dark_area]
 
 
 def without_black_edges(image: np.ndarray, full: float, valid: np.ndarray, region: np.ndarray | None) -> np.ndarray:

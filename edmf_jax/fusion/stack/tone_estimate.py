@@ -21,7 +21,7 @@ from edmf_jax.fusion.stack import gain_field, tone_model
 from edmf_jax.fusion.stack.gain_field import GainField
 from edmf_jax.fusion.stack.tone import GRID, reference_curve
 from edmf_jax.fusion.stack.tone_model import Fit, spread
-from edmf_jax.fusion.stack.tone_samples import Copies, Samples, along, small_copies
+from edmf_jax.fusion.stack.tone_samples import Copies, Copy, Samples, along, small_copies
 
 _BLUR_SHARES = 0.02, 0.04, 0.08  # σ of the blur, as shares of the copy's diagonal
 _BLOCKS = 5, 5, 3  # the picture is cut into so many × so many, each several σ wide
@@ -60,15 +60,16 @@ class Difference(NamedTuple):
     note: str | None
 
 
-def compare(reference: np.ndarray, moving: np.ndarray, valid: np.ndarray, each: Callable = map) -> Difference:
+def compare(reference: np.ndarray | Copy, moving: np.ndarray, valid: np.ndarray, each: Callable = map) -> Difference:
     """Compares two small copies in one frame.
 
     Args:
-      reference, moving: float32 `[h, w, C]` in [0, 1], encoded.
+      reference: float32 `[h, w, C]` in [0, 1], encoded; or its `tone_samples.small_copy`, for several shots.
+      moving: like it.
       valid: bool `[h, w]`: True where both have pixels.
       each: `map`, or that of a pool with free threads.
     """
-    equal = reference_curve(reference.shape[2])
+    equal = reference_curve(moving.shape[2])
     copies = small_copies(reference, moving, valid)
     both = list(each(lambda in_light: _View(copies, 1, in_light), (True, False)))
     if not all(view.can_tell for view in both):

@@ -26,6 +26,29 @@ _TO_LIGHT = srgb_to_linear(_LEVELS).astype(np.float32)
 _LEAST_CONTRAST = 0.05  # relative deviation from the local mean below which all samples count alike
 
 
+class Copy(NamedTuple):
+    """What is compared of one shot.
+
+    Attributes:
+      encoded: `[h, w, C]` float32 in [0, 1].
+      light: the same as linear light.
+      usable: where it is neither dark nor clipped, bool `[h, w, C]`.
+    """
+
+    encoded: np.ndarray
+    light: np.ndarray
+    usable: np.ndarray
+
+
+def small_copy(picture: np.ndarray) -> Copy:
+    """A picture `[h, w, C]`, encoded, halved if it is large."""
+    light, usable = _through(_TO_LIGHT, picture), (picture > DARK) & (picture < CLIPPED)
+    if not _is_large(picture):
+        return Copy(picture, light, usable)
+    light = _halved(light)  # averaged as light: much finer still than the blur that follows
+    return Copy(linear_to_srgb(light).astype(np.float32), light, _all_of(usable))
+
+
 class Copies(NamedTuple):
     """The copies that are compared.
 
@@ -40,19 +63,26 @@ class Copies(NamedTuple):
     usable: np.ndarray
 
 
-def small_copies(reference: np.ndarray, moving: np.ndarray, valid: np.ndarray) -> Copies:
-    """The copies `[h, w, C]`, halved if they are large, and where they can be compared.
+def small_copies(reference: np.ndarray | Copy, moving: np.ndarray, valid: np.ndarray) -> Copies:
+    """Both copies, and where they can be compared.
 
-    `valid` is bool `[h, w]`, True where both have pixels.
+    Args:
+      reference: `[h, w, C]`, encoded, or its `small_copy`.
+      moving: `[h, w, C]`, encoded.
+      valid: bool `[h, w]`, True where both have pixels.
     """
-    usable = valid[..., None] & (np.minimum(reference, moving) > DARK) & (np.maximum(reference, moving) < CLIPPED)
-    encoded = reference, moving
-    light = tuple(_through(_TO_LIGHT, copy) for copy in encoded)
-    if valid.size > _LARGE_PX:  # averaged as light: much finer still than the blur that follows
-        light = tuple(_halved(copy) for copy in light)
-        encoded = tuple(linear_to_srgb(copy).astype(np.float32) for copy in light)
-        usable = _halved(usable) > 1 - 1e-6
-    return Copies(encoded, light, usable)
+    first, second = reference if isinstance(reference, Copy) else small_copy(reference), small_copy(moving)
+    valid = _all_of(valid[..., None]) if _is_large(valid) else valid[..., None]
+    return Copies((first.encoded, second.encoded), (first.light, second.light), first.usable & second.usable & valid)
+
+
+def _is_large(picture: np.ndarray) -> bool:
+    return picture.shape[0] * picture.shape[1] > _LARGE_PX
+
+
+def _all_of(mask: np.ndarray) -> np.ndarray:
+    """Where all four pixels of the copy of half the size are True."""
+    return _halved(mask) > 1 - 1e-6
 
 
 def _through(table: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -169,18 +169,35 @@ def test_without_anything_to_compare_shots_are_taken_as_equal():
     assert tone.stops_between(curve, black, np.ones((30, 40), bool)) == 0
 
 
+ALL = np.ones((90, 120), bool)
+
+
 def test_a_frame_in_parts_is_found_and_a_dark_spot_is_not():
     luma, others = np.full((90, 120), 0.5, np.float32), np.full((90, 120), 0.5, np.float32)
     framed = luma.copy()
     framed[:6], framed[-6:], framed[:, :6], framed[:, -6:] = 0, 0, 0, 0
     others[:12, 50:60] = others[-12:, 30:40] = 0.02  # dark in the other shot too: the frame is in two parts
     others[0] = others[-1] = 0  # and that one has a black line of its own
-    found = borders.black_edges((framed == 0).astype(np.float32), framed, others, np.ones((90, 120), bool))
+    found = borders.black_edges((framed == 0).astype(np.float32), framed, others, ALL, ALL)
     assert found[2:6, 5:48].all() and found[2:6, 62:].all() and found[2:-2, :5].all()
     assert not found[20:-20, 20:-20].any()
     spot = luma.copy()
     spot[40:42, :3] = 0
-    assert not borders.black_edges((spot == 0).astype(np.float32), spot, luma, np.ones((90, 120), bool)).any()
+    assert not borders.black_edges((spot == 0).astype(np.float32), spot, luma, ALL, ALL).any()
+
+
+def test_a_frame_is_found_where_a_dark_thing_touches_it_and_where_no_other_shot_is():
+    dark = np.zeros((90, 120), np.float32)
+    luma, others = np.full((90, 120), 0.5, np.float32), np.full((90, 120), 0.5, np.float32)
+    luma[:6], luma[6:40, 30:90] = 0, 8 / 255  # a frame at the top, and something dark below it, dark in the other too
+    others[6:40, 30:90] = 8 / 255
+    dark[luma < borders.DARK] = 1
+    found = borders.black_edges(dark, luma, others, ALL, ALL)
+    assert found[:6].all() and not found[8:].any()
+    # The other shot begins in the middle of the frame: without that it would show too little of the black area.
+    covers = np.broadcast_to(np.arange(120) >= 80, ALL.shape)
+    found = borders.black_edges(dark, luma, np.where(covers, others, 0), ALL, covers)
+    assert found[:6, 80:].all() and not found[:6, :78].any()
 
 
 def test_copies_of_registered_shots_have_one_size(monkeypatch):
