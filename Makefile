@@ -17,6 +17,7 @@ $(VENV)/installed: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(PIP) --editable ".[dev]"
+	$(BIN)/python -m compileall -q edmf_jax  # as pip does for a wheel: else every start compiles, if Python may write nothing
 	touch $@
 
 # make demo [SOURCE=folder or ZIP of the published EDMF pairs] [EDMF_ALLOW_MISSING=1] [WORKDIR=folder]

@@ -102,10 +102,11 @@ class _Problem:
                 sides.append((self.rows[link.second], after_slopes / sigma))
             if before_slopes is not None:
                 step = np.stack([transforms.project(link.matrix, before + e) - mapped for e in np.eye(2)], -1)
-                sides.append((self.rows[link.first], -np.einsum("pij,pjk->pik", step, before_slopes) / sigma))
-            for row, slopes in sides:
-                right[row * size : (row + 1) * size] += weight * np.einsum("pik,pi->k", slopes, rest)
-                entries += [(row, other, weight * np.einsum("pik,pil->kl", slopes, others)) for other, others in sides]
+                sides.append((self.rows[link.first], -(step @ before_slopes) / sigma))
+            flat = [(row, slopes.reshape(-1, size)) for row, slopes in sides]
+            for row, slopes in flat:
+                right[row * size : (row + 1) * size] += weight * (rest.ravel() @ slopes)
+                entries += [(row, other, weight * (slopes.T @ others)) for other, others in flat]
         return _solver(entries, size, controls.size), right
 
     def corner_deviation(self, solver, controls: np.ndarray, row: int) -> float:

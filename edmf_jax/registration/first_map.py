@@ -14,7 +14,7 @@ from edmf_jax.registration.verdict import RegistrationConfig
 from edmf_jax.registration.views import View
 
 # Distances are px of the copies that keypoints are matched on, unless said otherwise.
-_AMPLE_MATCHES = 120  # consistent ones of the larger keypoints; with fewer, the smaller ones are searched too
+_AMPLE_MATCHES = 60  # consistent ones of the larger keypoints; with fewer, the smaller ones are searched too
 _ENOUGH_MATCHES = 80  # consistent ones; with fewer, contrast planes are searched too
 # Blurs of the contrast planes, tried in this order: content that is far out of focus in one shot looks the same in both
 # once both are soft.
@@ -73,7 +73,7 @@ def map_from_keypoints(kinds: Kinds, reference: View, moving: View, model: str, 
         if len(consistent) >= enough:
             break
     for blur_px in _CONTRAST_BLURS_PX:
-        if len(consistent) >= _ENOUGH_MATCHES:
+        if len(consistent) >= enough:
             break
         more = _of_both(lambda view: view.contrast_keypoints(blur_px), reference, moving)  # noqa: B023
         pairs = np.concatenate([pairs, features.match(*more) + np.array([len(first.points), len(second.points)])])

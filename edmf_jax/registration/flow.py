@@ -92,8 +92,8 @@ class Flow:
         It does within its coefficients too, but the outer ones stand for places outside, where no tile is.
         """
         rows, columns = (splines.bezier_points(side - 3) for side in self.coefficients.shape[:2])
-        points = np.einsum("ir,jc,rcd->ijd", rows, columns, self.coefficients)
-        return float(np.linalg.norm(points, axis=-1).max())
+        points = [rows @ component @ columns.T for component in np.moveaxis(self.coefficients, -1, 0)]
+        return float(np.hypot(*points).max())
 
     def _basis(self, positions: np.ndarray, axis: int) -> np.ndarray:
         """The B-splines at `positions` along one axis, `[N, R or C]`."""

@@ -66,12 +66,17 @@ class Sums:
         cv2.accumulateProduct(seen.pixels, weights, self._sum[part])
         self.total[part] += weight
         own = seen.weight > 0
-        self._common[part] &= own
-        self._several[part] |= own & self._some[part]
-        self._some[part] |= own
-        better = weight > self._best[part].astype(np.float32)
-        self._sources[part][better] = number
-        self._best[part] = np.where(better, weight, self._best[part])
+        if own.all():
+            np.copyto(self._several[part], self._some[part])
+            self._some[part] = True
+        else:
+            self._common[part] &= own
+            self._several[part] |= own & self._some[part]
+            self._some[part] |= own
+        best = self._best[part]
+        better = weight > best.astype(np.float32)
+        np.copyto(self._sources[part], np.array(number, self._sources.dtype), where=better)
+        np.copyto(best, weight, where=better, casting="same_kind")
         if self._shown_sum is not None:
             shown = seen.channel_weight / np.maximum(seen.weight, np.float32(1e-9))[..., None]
             shown = np.maximum(shown, _LEAST_CONFIDENCE) * weights
