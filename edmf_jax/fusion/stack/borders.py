@@ -19,6 +19,9 @@ _BRIGHT, _BRIGHTER = 28 / 255, 3.0  # "clearly not black": at least this value, 
 _CELL_SHARE = 0.2  # a cell of which this share is nearly black counts as dark
 _MIN_AREA_SHARE = 0.6  # of a connected dark area that another shot must show bright
 _MIN_SIDE_SHARE = 0.1  # of the copy's longer side, in cells: a smaller area may be a dark spot that others have blurred
+_MIN_BORDER_SHARE = 0.08  # of the border's cells: black things of 100 pairs without frames cover 0.034 at most
+_OUTERMOST_CELLS = 2  # that the border consists of
+_STRIP_WIDTH = 0.95  # quantile of the depths of what another shot shows bright
 _BORDER_CELLS = 3  # so close to the border of the valid area an area counts as connected to it
 _FULLY_DARK_SHARE = 0.9  # in a cell less dark than this its luma is partly that of the scene, and is not compared
 _RIM_PX = 3  # next to a black edge, JPEG and interpolation have darkened pixels too
@@ -56,43 +59,67 @@ def black_edges(dark: np.ndarray, luma: np.ndarray, others: np.ndarray, valid: n
     """
     whole, dark_cells = dark >= _FULLY_DARK_SHARE, (dark >= _CELL_SHARE) & valid
     bright = (others >= _BRIGHT) & (others >= _BRIGHTER * np.where(whole, luma, 0))
-    # Several cells wide: at the very border both shots may be black, which is no evidence that this one lacks pixels.
-    near_border = cv2.dilate(np.pad(~valid, 1, constant_values=True).astype(np.uint8),
-                             np.ones((2 * _BORDER_CELLS + 1,) * 2))[1:-1, 1:-1] > 0
-    find = lambda cells, blackest: _edges_among(cells, blackest, bright, near_border, luma, whole, seen)
+    depth = cv2.distanceTransform(np.pad(valid, 1).astype(np.uint8), cv2.DIST_C, 3)[1:-1, 1:-1]  # 1 at the border
     # A thing that is dark by itself is not quite as black as an edge; where it touches one, it must not count with it.
-    found = find(dark_cells, BLACK) | find(dark_cells & ~(whole & (luma > BLACK)), _BLACKEST)
+    black_cells = dark_cells & ~(whole & (luma > BLACK))
+    find = lambda cells, blackest: _dark_areas(cells, blackest, bright, depth, luma, whole, seen)
+    found = find(dark_cells, BLACK) | find(black_cells, _BLACKEST) | _strips(black_cells, bright, depth, luma, whole)
     return cv2.dilate(found.astype(np.uint8), np.ones((5, 5))) > 0
 
 
-def _edges_among(cells: np.ndarray, blackest: float, bright: np.ndarray, near_border: np.ndarray, luma: np.ndarray,
-                 whole: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """Which of some dark `cells` are black edges; all arrays are `[h, w]`.
+def _missing_at_border(cells: np.ndarray, bright: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """The dark `cells` that another shot shows `bright`, in parts that come near the border, bool `[h, w]`."""
+    missing = cells & bright
+    # Several cells wide: at the very border both shots may be black, which is no evidence that this one lacks pixels.
+    at_border = missing & (depth <= _BORDER_CELLS)
+    if not at_border.any():
+        return at_border
+    _, part = cv2.connectedComponents(missing.astype(np.uint8))
+    # Something dark in the other shots may split a frame of black into parts, which are judged together.
+    return np.isin(part, np.unique(part[at_border]))
+
+
+def _dark_areas(cells: np.ndarray, blackest: float, bright: np.ndarray, depth: np.ndarray, luma: np.ndarray,
+                whole: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """The dark areas that another shot shows bright for the most part, bool `[h, w]`.
 
     Args:
-      cells: that are judged together where they touch.
+      cells: that belong to an area if they touch.
       blackest: the mean luma of an edge is no larger.
       bright: where another shot is clearly not black.
-      near_border: of the shot's valid area.
+      depth: of each cell of the shot's valid area from its border, cells; 1 at the border, 0 outside.
       luma: of the shot.
       whole: where a cell is dark all over.
       seen: where another shot has pixels.
     """
-    missing = cells & bright
-    if not (missing & near_border).any():
-        return np.zeros_like(cells)
-    # Something dark in the other shots may split a frame of black into parts, which are judged together.
-    _, dark_area = cv2.connectedComponents(cells.astype(np.uint8))
-    _, part = cv2.connectedComponents(missing.astype(np.uint8))
-    joined = np.isin(part, np.unique(part[missing & near_border]))
+    missing = _missing_at_border(cells, bright, depth)
+    if not missing.any():
+        return missing
+    _, area = cv2.connectedComponents(cells.astype(np.uint8))
     # Where no other shot is, none can show that this one lacks something.
-    sizes, joined_sizes = (np.bincount(dark_area[mask], minlength=dark_area.max() + 1)
-                           for mask in (cells & seen, joined))
+    sizes, missing_sizes = (np.bincount(area[mask], minlength=area.max() + 1) for mask in (cells & seen, missing))
     enough = np.maximum(_MIN_AREA_SHARE * sizes, _MIN_SIDE_SHARE * max(cells.shape))
     black = cells & whole
-    counts = np.bincount(dark_area[black], minlength=len(sizes))
-    brightness = np.bincount(dark_area[black], luma[black], len(sizes)) / np.maximum(counts, 1)
-    return joined & ((joined_sizes >= enough) & (brightness <= blackest))[dark_area]
+    counts = np.bincount(area[black], minlength=len(sizes))
+    brightness = np.bincount(area[black], luma[black], len(sizes)) / np.maximum(counts, 1)
+    return missing & ((missing_sizes >= enough) & (brightness <= blackest))[area]
+
+
+def _strips(cells: np.ndarray, bright: np.ndarray, depth: np.ndarray, luma: np.ndarray, whole: np.ndarray
+            ) -> np.ndarray:
+    """Black strips along the border, though the other shot is dark, too, beside most of them, bool `[h, w]`.
+
+    A thing that is black itself, and blurred in the other shot, is bright there along its own outline only, which meets
+    the border in few places.  Arguments as of `_dark_areas`.
+    """
+    missing = _missing_at_border(cells, bright, depth)
+    outermost, black = (depth >= 1) & (depth <= _OUTERMOST_CELLS), missing & whole
+    touches = (missing & outermost).sum() >= _MIN_BORDER_SHARE * outermost.sum()
+    if not (touches and black.any() and luma[black].mean() <= _BLACKEST):
+        return np.zeros_like(missing)
+    _, area = cv2.connectedComponents(cells.astype(np.uint8))
+    width = np.quantile(depth[missing], _STRIP_WIDTH) + 2
+    return np.isin(area, np.unique(area[missing])) & (depth <= width)
 
 
 def without_black_edges(image: np.ndarray, full: float, valid: np.ndarray, region: np.ndarray | None) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import functools
 
+import cv2
 import numpy as np
 import pytest
 
@@ -194,10 +195,28 @@ def test_a_frame_is_found_where_a_dark_thing_touches_it_and_where_no_other_shot_
     dark[luma < borders.DARK] = 1
     found = borders.black_edges(dark, luma, others, ALL, ALL)
     assert found[:6].all() and not found[8:].any()
-    # The other shot begins in the middle of the frame: without that it would show too little of the black area.
-    covers = np.broadcast_to(np.arange(120) >= 80, ALL.shape)
+    # The other shot covers a part only, and would show too little of the black area if all of that counted.
+    covers = np.broadcast_to(np.arange(120) >= 100, ALL.shape)
     found = borders.black_edges(dark, luma, np.where(covers, others, 0), ALL, covers)
-    assert found[:6, 80:].all() and not found[:6, :78].any()
+    assert found[:6, 100:].all() and not found[:6, :98].any()
+
+
+def test_a_frame_is_found_though_the_other_shot_is_dark_beside_most_of_it():
+    luma, others = np.full((90, 120), 0.1, np.float32), np.full((90, 120), 0.02, np.float32)  # a night scene
+    others[:, 80:] = luma[:, 80:] = 0.4
+    luma[:, :60] = 0  # black all over, too, and touched by the frame
+    luma[:5] = luma[-5:] = luma[:, :5] = luma[:, -5:] = 0
+    dark = (luma < borders.DARK).astype(np.float32)
+    found = borders.black_edges(dark, luma, others, ALL, ALL)
+    assert found[:5].all() and found[-5:].all() and found[:, :5].all() and found[:, -5:].all()
+    assert not found[12:-12, 12:-12].any()
+
+
+def test_a_black_thing_at_the_border_that_the_other_shot_has_blurred_is_no_edge():
+    luma = np.full((90, 120), 0.5, np.float32)
+    luma[:70, 30:90] = 1 / 255
+    dark, blurred = (luma < borders.DARK).astype(np.float32), cv2.GaussianBlur(luma, (0, 0), 3)
+    assert not borders.black_edges(dark, luma, blurred, ALL, ALL).any()
 
 
 def test_copies_of_registered_shots_have_one_size(monkeypatch):
