@@ -133,7 +133,7 @@ class LayerFiles:
             self._tiff.write(np.dstack([rgb, alpha]), photometric="rgb", extrasamples=("unassalpha",),
                              compression="zlib", compressionargs={"level": _DEFLATE_LEVEL}, predictor=True,
                              iccprofile=icc or None, metadata=None, software=False,
-                             extratags=[(_PAGE_NAME, "s", 0, name, True)])
+                             extratags=[(_PAGE_NAME, "s", 0, name.encode(errors="surrogateescape"), True)])
 
 
 def _files_of(folder: Path, name: str) -> tuple[Path, Path]:

@@ -14,15 +14,14 @@ from edmf_jax.registration.verdict import RegistrationConfig
 from edmf_jax.registration.views import View
 
 # Distances are px of the copies that keypoints are matched on, unless said otherwise.
-_AMPLE_MATCHES = 60  # consistent ones of the larger keypoints; with fewer, the smaller ones are searched too
-_ENOUGH_MATCHES = 80  # consistent ones; with fewer, contrast planes are searched too
+_ENOUGH_MATCHES = 80  # consistent ones; with fewer, smaller keypoints are searched too, and then contrast planes
 # Blurs of the contrast planes, tried in this order: content that is far out of focus in one shot looks the same in both
 # once both are soft.
 _CONTRAST_BLURS_PX = (3.0, 6.0, 0.0)
-Kinds = tuple[tuple[str, int], ...]
-"""Attributes of `View` with keypoints, tried in this order, and how many consistent matches are enough of each."""
-THOROUGH: Kinds = (("all_keypoints", _ENOUGH_MATCHES),)
-QUICK: Kinds = (("keypoints", _AMPLE_MATCHES), *THOROUGH)
+Kinds = tuple[str, ...]
+"""Attributes of `View` with keypoints, tried in this order."""
+THOROUGH: Kinds = ("all_keypoints",)
+QUICK: Kinds = ("keypoints", *THOROUGH)
 _CELL_PX = 3.0  # matches in one cell of this size, in both shots, count as one inlier
 _GUIDED_RADIUS_PX = 6.0
 _SHIFT_BLUR_PX = 2.4  # of the planes that a shift is searched on if keypoints give no map
@@ -66,14 +65,14 @@ def map_from_keypoints(kinds: Kinds, reference: View, moving: View, model: str, 
         return FirstMap(*opencv_baselines.sift(*small, model, max_keypoints=config.max_keypoints,
                                                magsac=method == "sift+magsac"), False)
     side = max(small[0].shape)
-    for name, enough in kinds:
+    for name in kinds:
         first, second = _of_both(lambda view: getattr(view, name), reference, moving)  # noqa: B023
         pairs = features.match(first, second)
         consistent = features.filter_consistent(first, second, pairs, side)
-        if len(consistent) >= enough:
+        if len(consistent) >= _ENOUGH_MATCHES:
             break
     for blur_px in _CONTRAST_BLURS_PX:
-        if len(consistent) >= enough:
+        if len(consistent) >= _ENOUGH_MATCHES:
             break
         more = _of_both(lambda view: view.contrast_keypoints(blur_px), reference, moving)  # noqa: B023
         pairs = np.concatenate([pairs, features.match(*more) + np.array([len(first.points), len(second.points)])])

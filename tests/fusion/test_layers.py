@@ -78,6 +78,16 @@ def test_gray_layers(tmp_path, given):
         assert file.pages[0].shape == (20, 30, 4) and 34675 not in file.pages[0].tags
 
 
+def test_pages_may_have_names_of_any_alphabet(tmp_path, given):
+    names = ["01-früh", "02-晚", "03-\udcff"]  # the last one is no UTF-8
+    with LayerFiles(tmp_path / "layers.tif", names, Metadata(), np.dtype(np.uint8)) as layers:
+        for number, (picture, valid, weight) in enumerate(zip(*given)):
+            layers(number, picture, valid, weight)
+    with tifffile.TiffFile(tmp_path / "layers.tif") as file:
+        written = [page.tags["PageName"].value for page in file.pages]
+    assert written[:2] == names[:2] and len(written) == 3
+
+
 def test_a_run_that_fails_leaves_no_tiff(tmp_path, given):
     with pytest.raises(RuntimeError), LayerFiles(tmp_path / "layers.tif", NAMES, Metadata(), np.dtype(np.uint8)) as one:
         one(0, *next(zip(*given)))
