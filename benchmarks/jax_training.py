@@ -11,6 +11,7 @@ from jax.sharding import Mesh
 
 from benchmarks.inputs import REMEMBERED
 from edmf_jax.core import losses, memory
+from edmf_jax.core.cpu_convolution import compiler_options
 from edmf_jax.core.model import make_model
 from edmf_jax.data.training_pairs import TrainingPair
 from edmf_jax.training import steps
@@ -120,7 +121,7 @@ class JaxTraining:
             return jnp.mean(jnp.square(apply(params, x)))
 
         function = {"forward": apply, "network": jax.value_and_grad(mean_square)}[case]
-        compiled = jax.jit(function).lower(self.params, pictures).compile()
+        compiled = jax.jit(function).lower(self.params, pictures).compile(compiler_options=compiler_options())
 
         def run() -> None:
             jax.block_until_ready(compiled(self.params, pictures))

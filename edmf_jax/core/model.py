@@ -12,9 +12,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from edmf_jax.core.cpu_convolution import convolve, convolve_few, is_slow
 from edmf_jax.core.filters import reflect_pad
 from edmf_jax.core.limits import MIN_SIDE_PX
-from edmf_jax.core.upsampling import upsample2, upsample2_padded
+from edmf_jax.core.upsampling import upsample2, upsample2_cpu, upsample2_padded
 
 CPU_CHANNEL_GROUP = 32
 """Input channels of one convolution on the CPU.
@@ -30,27 +31,29 @@ PRECISIONS = ("default", "high", "highest")
 _EACH_PART = 1 << 30  # as a channel group: one convolution for each part
 
 
-def _convolve(x: jax.Array, kernel: jax.Array, stride: int, precision: str) -> jax.Array:
+def _convolve(x: jax.Array, kernel: jax.Array, stride: int, precision: str, on_cpu: bool) -> jax.Array:
     # None: the default can still be raised from outside, by jax.default_matmul_precision.
-    return jax.lax.conv_general_dilated(
-        x, kernel, (stride, stride), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        precision=None if precision == "default" else precision)
+    precision = None if precision == "default" else precision
+    if on_cpu and stride == 1 and is_slow(x, kernel):
+        return convolve_few(x, kernel, precision)
+    return convolve(x, kernel, (stride, stride), precision)
 
 
-def _convolve_parts(parts: Sequence[jax.Array], kernel: jax.Array, stride: int, group: int, precision: str
-                    ) -> jax.Array:
+def _convolve_parts(parts: Sequence[jax.Array], kernel: jax.Array, stride: int, group: int, precision: str,
+                    on_cpu: bool = False) -> jax.Array:
     """Convolution of the concatenation of `parts` along channels.
 
     With a `group` > 0 it is a sum of convolutions over at most `group` channels each, and the concatenation is never
     built; with 0 it is one convolution.
     """
     if not group:
-        return _convolve(parts[0] if len(parts) == 1 else jnp.concatenate(parts, -1), kernel, stride, precision)
+        x = parts[0] if len(parts) == 1 else jnp.concatenate(parts, -1)
+        return _convolve(x, kernel, stride, precision, on_cpu)
     total, start = None, 0
     for part in parts:
         for first in range(0, part.shape[-1], group):
             piece = part[..., first : first + group]
-            term = _convolve(piece, kernel[:, :, start : start + piece.shape[-1]], stride, precision)
+            term = _convolve(piece, kernel[:, :, start : start + piece.shape[-1]], stride, precision, on_cpu)
             total = term if total is None else total + term
             start += piece.shape[-1]
     return total
@@ -67,6 +70,7 @@ class Conv(nn.Module):
     dtype: jnp.dtype = jnp.float32
     channel_group: int = 0
     precision: str = "default"
+    on_cpu: bool = False  # whether it is written for one, see `cpu_convolution`
 
     @nn.compact
     def __call__(self, *parts: jax.Array, padded: Sequence[jax.Array] = ()) -> jax.Array:
@@ -75,7 +79,8 @@ class Conv(nn.Module):
         kernel = self.param("kernel", nn.initializers.he_normal(), (3, 3, channels, self.features))
         bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
         padded = [*(reflect_pad(p.astype(self.dtype), 1, axes=(1, 2)) for p in parts), *padded]
-        out = _convolve_parts(padded, kernel.astype(self.dtype), self.stride, self.channel_group, self.precision)
+        out = _convolve_parts(padded, kernel.astype(self.dtype), self.stride, self.channel_group, self.precision,
+                              self.on_cpu)
         return out + bias.astype(self.dtype)[None, None, None, :]
 
 
@@ -101,7 +106,7 @@ class FusionNet(nn.Module):
         large = _EACH_PART if self.platform == "gpu" else group
 
         def conv(features, stride=1, group=group):
-            return Conv(features, stride, self.dtype, group, self.precision)
+            return Conv(features, stride, self.dtype, group, self.precision, self.platform == "cpu")
 
         outer, inner = self.width, 2 * self.width
         self.conv1, self.conv2, self.conv3 = conv(outer), conv(outer), conv(inner, 2, large)
@@ -130,7 +135,8 @@ class FusionNet(nn.Module):
         if self.platform == "gpu":
             d2 = nn.relu(self.conv22(g2, padded=[upsample2_padded(d3, g2.shape[1:3])]))
         else:
-            d2 = nn.relu(self.conv22(g2, upsample2(d3)[:, : g2.shape[1], : g2.shape[2]]))
+            upsample = upsample2_cpu if self.platform == "cpu" else upsample2
+            d2 = nn.relu(self.conv22(g2, upsample(d3)[:, : g2.shape[1], : g2.shape[2]]))
         return jnp.tanh(self.conv11(g1, d2).astype(jnp.promote_types(jnp.float32, self.dtype)))[..., 0]
 
     def __call__(self, sources: jax.Array) -> jax.Array:

@@ -1,4 +1,4 @@
-"""Bicubic upsampling ×2 of `[B, H, W, C]`, in two ways of writing.
+"""Bicubic upsampling ×2 of `[B, H, W, C]`, in two ways of writing, the first with two ways for its gradient.
 
 Both follow PyTorch's "bicubic": a = −0.75, half-pixel centers, clamped edges.  `jax.image.resize` differs: it has
 a = −0.5 and renormalizes the weights at the edges.
@@ -43,6 +43,42 @@ def upsampled_phases(x: jax.Array, axis: int) -> list[jax.Array]:
                 for t, w in enumerate(cubic_weights(phase))]
         phases.append(sum(taps[1:], taps[0]))
     return phases
+
+
+@jax.custom_vjp
+def upsample2_cpu(x: jax.Array) -> jax.Array:
+    """`upsample2` with another way of writing its gradient, equal but for rounding.
+
+    The gradient that JAX derives writes 16 arrays on a CPU, one for each tap, and adds them up; this one is a filter.
+    """
+    return upsample2(x)
+
+
+def _cpu_backward(_, gradient):
+    for axis in (2, 1):
+        gradient = _collected(gradient, axis)
+    return (gradient,)
+
+
+upsample2_cpu.defvjp(lambda x: (upsample2(x), None), _cpu_backward)
+
+
+def _collected(y: jax.Array, axis: int) -> jax.Array:
+    """The transpose of upsampling along an axis: 2n samples → n, each the sum of those that were made from it."""
+    size = y.shape[axis] // 2
+    pairs = y.reshape(*y.shape[:axis], size, 2, *y.shape[axis + 1 :])
+    pairs = jnp.pad(pairs, [(4, 4) if a == axis else (0, 0) for a in range(pairs.ndim)])
+    terms = []
+    for parity, (first, phase) in enumerate(_PHASES):
+        samples = jax.lax.index_in_dim(pairs, parity, axis + 1, keepdims=False)
+        for tap, weight in enumerate(cubic_weights(phase)):
+            start = 2 - first - tap  # sample i of the padded input gave to output i − 2 − first − tap
+            terms.append(float(weight) * jax.lax.slice_in_dim(samples, start, start + size + 4, axis=axis))
+    padded = sum(terms[1:], terms[0])
+    # The two samples before and after the ends were copies of the first and the last.
+    ends = [jnp.sum(jax.lax.slice_in_dim(padded, *span, axis=axis), axis, keepdims=True)
+            for span in ((0, 3), (size + 1, size + 4))]
+    return jnp.concatenate([ends[0], jax.lax.slice_in_dim(padded, 3, size + 1, axis=axis), ends[1]], axis)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(1,))

@@ -19,6 +19,7 @@ from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, PartitionSpec
 
 from edmf_jax.core import memory, snapshots
+from edmf_jax.core.cpu_convolution import compiler_options
 from edmf_jax.core.focus import ACTIVITIES, masks_from_activities, spatial_frequency
 from edmf_jax.core.losses import Coefficients, LossReport, source_score, total_loss
 from edmf_jax.core.model import FusionNet
@@ -194,11 +195,21 @@ def make_train_step(step_config: StepConfig) -> Callable:
     For a state in device layout, which is donated.  `count` is a plain integer.
     """
     axes = STATE_AXES[step_config.memory_kind]
-    return jax.pmap(
+    step = jax.pmap(
         lambda state, sources, order, count: device_steps(step_config, state, sources, order, count),
         axis_name=DEVICES, in_axes=(axes, 0, 0, None), out_axes=(axes, None), donate_argnums=0,
         static_broadcasted_argnums=3,
     )
+    options = compiler_options()
+    if not options:
+        return step
+
+    # pmap takes no compiler options; jit around it does.  Not of `step` itself: jit would copy its attribute `lower`,
+    # which compiles without them.
+    def with_options(state, sources, order, count):
+        return step(state, sources, order, count)
+
+    return jax.jit(with_options, donate_argnums=0, static_argnums=3, compiler_options=options)
 
 
 def make_epoch_end(step_config: StepConfig) -> Callable:
@@ -226,7 +237,7 @@ def make_sharded_step(step_config: StepConfig, mesh: Mesh) -> Callable:
 
         return _over_mesh(step_config, mesh, per_device, (split, split), (same,))(state, sources, order)
 
-    return jax.jit(steps, donate_argnums=0, static_argnums=3)
+    return jax.jit(steps, donate_argnums=0, static_argnums=3, compiler_options=_options(mesh))
 
 
 def make_sharded_epoch_end(step_config: StepConfig, mesh: Mesh) -> Callable:
@@ -255,7 +266,13 @@ def make_streamed_step(step_config: StepConfig, mesh: Mesh) -> Callable:
 
 def _sharded(step_config: StepConfig, mesh: Mesh, per_device: Callable, inputs: tuple, outputs: tuple) -> Callable:
     """`_over_mesh`, jitted; the state is donated."""
-    return jax.jit(_over_mesh(step_config, mesh, per_device, inputs, outputs), donate_argnums=0)
+    return jax.jit(_over_mesh(step_config, mesh, per_device, inputs, outputs), donate_argnums=0,
+                   compiler_options=_options(mesh))
+
+
+def _options(mesh: Mesh) -> dict[str, str]:
+    """`compiler_options` for the devices of a mesh, which may be none of this machine's."""
+    return compiler_options(mesh.devices.flat[0].platform)
 
 
 def _over_mesh(step_config: StepConfig, mesh: Mesh, per_device: Callable, inputs: tuple, outputs: tuple) -> Callable:

@@ -11,7 +11,7 @@ import pytest
 
 from edmf_jax.core.filters import reflect_pad
 from edmf_jax.core.model import MIN_SIDE_PX, _convolve_parts, fuse_luma, init_params, make_model
-from edmf_jax.core.upsampling import upsample2, upsample2_padded
+from edmf_jax.core.upsampling import upsample2, upsample2_cpu, upsample2_padded
 from tests.helpers.files import nest, shared_file
 
 run = jax.jit(fuse_luma, static_argnums=0)
@@ -66,6 +66,15 @@ def test_upsample2_is_pytorchs_bicubic(reference):
     golden = reference("filters")
     sources = golden["sources"].astype(np.float32) / 255
     np.testing.assert_allclose(upsample2(sources[..., None])[..., 0], golden["bicubic_x2"], atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(2, 3), (5, 8)])
+def test_upsample2_of_the_cpu_has_the_same_gradient(size):
+    x, gradient = jnp.stack(planes((2, *size)), -1), jnp.stack(planes((2, 2 * size[0], 2 * size[1]), 1), -1)
+    plain, plain_vjp = jax.vjp(upsample2, x)
+    found, found_vjp = jax.vjp(upsample2_cpu, x)
+    np.testing.assert_array_equal(found, plain)
+    np.testing.assert_allclose(found_vjp(gradient)[0], plain_vjp(gradient)[0], atol=2e-6)
 
 
 def test_upsample2_keeps_constants_and_mirrored_pictures():
