@@ -3,13 +3,16 @@
     python -m studies.table2 edmf EDMF -o rows.csv
     python -m studies.table2 edmf EDMF -o rows-1.csv --claims CLAIMS --seconds 480     (of several: each its own -o)
     python -m studies.table2 mfi-whu MFI-WHU -o rows.csv --exposures half-stop-gamma --inner 20 --first 24
+    python -m studies.table2 edmf EDMF -o reduced.csv --longest-px 96 --pairs 50 150 250 --methods max-sf zmff
 
 The pairs are taken in one random order, always the same, so the first ones are a fair sample of all.  Of every pair
 come the rows `default` and `jpeg75` (the same picture, stored as JPEG); for MFI-WHU with --inner also `inner`, scored
 without so many pixels at each edge.  The first --published pairs also come as the methods' authors save them
 (`published`), the first --swapped pairs with the shots in the other order (`swapped`) and with the traps of
 `studies.save_traps`.  A row is pair, method, variant, seconds of a core for fusing, SHA-256 of the stored file, scores.
-A stopped run goes on where it stopped.
+A stopped run goes on where it stopped.  With --longest-px both shots, and the truth, are first reduced by averaging
+over areas: that is for ZMFF, which would need hours for a whole pair.  With --pictures the fused pictures are kept
+where `edmf report` looks for them; `studies.table2_page` says for which pairs.
 
 `edmf-fuse` is what `edmf fuse` does by default, `edmf-fuse-hand-made` with `--weights none`, `edmf-fuse-average` with
 `--exposure average`; a pair that it refuses has the word "refused" in place of the hash, and no scores.
@@ -21,6 +24,7 @@ import functools
 import hashlib
 import os
 import random
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -35,6 +39,7 @@ from edmf_jax.data.pairs import Scene
 from edmf_jax.errors import UserError
 from edmf_jax.evaluation.methods import make_methods
 from edmf_jax.evaluation.scoring import as_stored, encode, metric_columns, score
+from edmf_jax.io.atomic import replace_file
 from edmf_jax.io.images import read_image
 from edmf_jax.runtime.process import tune_allocator
 from studies.save_traps import fused_luma, score_traps
@@ -91,12 +96,27 @@ def tasks(numbers: Sequence[int], methods: Sequence[str], published: int, swappe
     return main[:begun] + more + main[begun:] + rest
 
 
-def read_scene(dataset: str, folder: Path, number: int, exposures: str | None = None) -> Scene:
-    """A pair, and the truth if the data set has one; at the exposures of that condition."""
+def read_scene(dataset: str, folder: Path, number: int, exposures: str | None = None,
+               longest_px: int | None = None) -> Scene:
+    """A pair, and the truth if there is one; reduced to that longest side, then at the exposures of that condition."""
     images = [read_image(folder / name.format(number)) for name in FILES[dataset]]
+    if longest_px:
+        images = [reduced(image, longest_px) for image in images]
     if exposures:
         images = list(CONDITIONS[exposures].apply(*images))
     return Scene(str(number), *images)
+
+
+def reduced(image: np.ndarray, longest_px: int) -> np.ndarray:
+    """The picture with its longer side `longest_px`, every pixel the mean of the area that it covers; uint8 like it.
+
+    A picture that is smaller stays as it is.
+    """
+    factor = longest_px / max(image.shape[:2])
+    if factor >= 1:
+        return image
+    height, width = (max(1, round(factor * side)) for side in image.shape[:2])
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
 
 
 class Rows:
@@ -132,9 +152,12 @@ class Rows:
 class Table:
     """Fuses and scores the pairs of a data set."""
 
-    def __init__(self, rows: Rows, inner: int = 0):
-        """Rows are added to `rows`; with `inner` also those without so many pixels at each edge."""
-        self._rows, self._inner = rows, inner
+    def __init__(self, rows: Rows, inner: int = 0, pictures: Path | None = None):
+        """Rows are added to `rows`; with `inner` also those without so many pixels at each edge.
+
+        Pictures as fused are written to the folder `pictures`, a work folder of `edmf report`.
+        """
+        self._rows, self._inner, self._pictures = rows, inner, pictures
         self._fusers: dict[tuple[str, bool], Callable[[Scene], np.ndarray]] = {}
 
     def do(self, task: Task, scene: Scene) -> None:
@@ -151,13 +174,17 @@ class Table:
 
     def _main(self, name: str, scene: Scene) -> None:
         wanted = ["default", "jpeg75"] + ["inner"] * bool(self._inner)
-        if all((scene.id, name, variant) in self._rows for variant in wanted):
+        picture = self._pictures and self._pictures / slug_of(name) / "fused" / f"{scene.id}.png"
+        if all((scene.id, name, variant) in self._rows for variant in wanted) and (not picture or picture.exists()):
             return
         fused, seconds, digest = self._fuse(name, scene)
         if fused is None:
             for variant in wanted:
                 self._add(scene.id, name, variant, seconds, REFUSED, {})
             return
+        if picture:
+            picture.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(picture, encode(fused, "png"))
         self._add(scene.id, name, "default", seconds, digest, score(scene, fused))
         data = encode(fused, "jpeg75")
         self._add(scene.id, name, "jpeg75", 0, _sha256(data), score(scene, as_stored(fused, data, "jpeg75")))
@@ -198,6 +225,11 @@ class Table:
             self._rows.add((pair, name, variant), seconds, digest, scores)
 
 
+def slug_of(name: str) -> str:
+    """The name as that of a folder."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name)
+
+
 def _fuse_photographs(scene: Scene, **options: str) -> np.ndarray:
     from edmf_jax.fusion.fuse import fuse
 
@@ -228,6 +260,9 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--methods", nargs="+", default=METHODS, metavar="NAME", help="default: all that need minutes "
                         f"at most; {FUSE} is `edmf fuse`, others as for `edmf evaluate`")
     parser.add_argument("--first", type=int, metavar="N", help="the first N pairs of the random order only")
+    parser.add_argument("--pairs", nargs="+", type=int, metavar="N", help="these pairs, in this order")
+    parser.add_argument("--longest-px", type=int, metavar="PX", help="reduce the pictures to this longer side first")
+    parser.add_argument("--pictures", type=Path, metavar="W", help="keep the fused pictures in a report's folder")
     parser.add_argument("--backward", action="store_true", help="the last pair of the order first, so that two "
                         "machines can share the work")
     parser.add_argument("--published", type=int, default=0, metavar="N", help="so many pairs also as published")
@@ -246,17 +281,23 @@ def main(argv: list[str] | None = None) -> None:
     began, given = time.monotonic(), make_parser().parse_args(argv)
     tune_allocator()
     cv2.setNumThreads(1)  # other processes have the other cores
-    numbers = numbers_of(given.dataset, given.folder)[: given.first][:: -1 if given.backward else 1]
+    numbers = numbers_of(given.dataset, given.folder)
+    if given.pairs:
+        absent = set(given.pairs) - set(numbers)
+        if absent:
+            raise UserError(f"--pairs: {given.folder} has no test pair {', '.join(map(str, sorted(absent)))}")
+        numbers = given.pairs
+    numbers = numbers[: given.first][:: -1 if given.backward else 1]
     truth = len(FILES[given.dataset]) == 3
     rows = Rows(given.output, [column["name"] for column in metric_columns(truth=truth, color=True)])
-    table = Table(rows, given.inner)
+    table = Table(rows, given.inner, given.pictures)
     if given.claims:
         given.claims.mkdir(parents=True, exist_ok=True)
     todo = tasks(numbers, given.methods, given.published, given.swapped, given.every_slow)
     for task in claimed([task for task in todo if task.kind in given.only], given.claims):
         if time.monotonic() - began > given.seconds:
             break
-        table.do(task, read_scene(given.dataset, given.folder, task.pair, given.exposures))
+        table.do(task, read_scene(given.dataset, given.folder, task.pair, given.exposures, given.longest_px))
         print(f"{time.monotonic() - began:.0f} s: {task.kind} {task.pair}, {time.process_time():.0f} s of a core",
               flush=True)
 

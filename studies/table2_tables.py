@@ -1,10 +1,9 @@
-"""Tables of the rows that `studies.table2` wrote, their files for results/, and a folder for `edmf report`.
+"""Tables of the rows that `studies.table2` wrote, and their files for results/.
 
     python -m studies.table2_tables rows.csv device.csv --variant default
     python -m studies.table2_tables rows.csv --variant jpeg75 --paper --known
     python -m studies.table2_tables rows.csv --variant published --from default
     python -m studies.table2_tables rows.csv device.csv --write results/table2/edmf
-    python -m studies.table2_tables results/table2/edmf-lossless.csv --workdir W && edmf report W --images 0
 
 Of a row that several files have, the first file's is taken.  A method that has fewer pairs than the others is compared
 with its reference method on the pairs that both have: its mean of all pairs is estimated as the reference's mean of all
@@ -14,15 +13,12 @@ that of all 500 pairs of EDMF as docs/results.md has it (Baselines), of gray lev
 
 import argparse
 import csv
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from edmf_jax.core.exposures import CONDITIONS
-from edmf_jax.evaluation.scoring import metric_columns
 from edmf_jax.evaluation.statistics import bootstrap_interval
 from studies import save_traps
 from studies.table2 import REFUSED
@@ -158,32 +154,6 @@ def write_files(rows: Rows, prefix: str) -> None:
                 writer.writerow([*(line[name] for name in _HIDDEN), *scores])
 
 
-def write_workdir(rows: Rows, variant: str, folder: Path, dataset: str, exposures: str | None = None) -> int:
-    """The work folder of an evaluation, for `edmf report --images 0`: of the pairs that all methods have.
-
-    Methods with under nine tenths of the median number of pairs are left out.  Returns the number of pairs.
-    """
-    count = np.median([len(rows.of(method, variant)) for method in rows.methods(variant)])
-    methods = [method for method in rows.methods(variant) if len(rows.of(method, variant)) > 0.9 * count]
-    ids = sorted(set.intersection(*(set(rows.of(method, variant)) for method in methods)), key=int)
-    columns = {column["name"]: column for column in metric_columns(truth=True, color=True)}
-    record = {"dataset": dataset, "split": "test", "data_bytes": 0, "gray": False, "tiling": "whole",
-              "store": "jpeg75" if variant == "jpeg75" else "png", "count": len(ids), "ids": ids,
-              "exposures": CONDITIONS[exposures].to_record() if exposures else None,
-              "methods": [{"name": name, "slug": name, "spec": name, "missing": []} for name in methods],
-              "metrics": [columns[name] for name in rows.metrics], "commands": ["python -m studies.table2"],
-              "versions": {"packages": "unknown here, see beside the rows"}}
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "evaluation.json").write_text(json.dumps(record), encoding="utf-8")
-    for method in methods:
-        (folder / method).mkdir(exist_ok=True)
-        scores = rows.of(method, variant)
-        lines = [",".join([pair, *map(repr, scores[pair].tolist())]) for pair in ids]
-        text = "\n".join([",".join(["id", *rows.metrics]), *lines]) + "\n"
-        (folder / method / "scores.csv").write_text(text, encoding="utf-8")
-    return len(ids)
-
-
 def _mean_and_half(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     intervals = [bootstrap_interval(column) for column in values.T]
     return np.array([i.mean for i in intervals]), np.array([(i.high - i.low) / 2 for i in intervals])
@@ -207,19 +177,13 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--traps", action="store_true", help="print what each way of saving moves")
     parser.add_argument("--known", action="store_true", help="estimate EDMF's 500 pairs from the references' means")
     parser.add_argument("--write", metavar="PREFIX", help="write PREFIX-lossless.csv, PREFIX-jpeg75.csv, …")
-    parser.add_argument("--workdir", type=Path, metavar="W", help="write a folder for `edmf report W --images 0`")
-    parser.add_argument("--dataset", default="edmf/table2", help="its name in the report")
-    parser.add_argument("--exposures", choices=CONDITIONS, help="those of the rows, for the report")
     given = parser.parse_args(argv)
     rows = read_rows(given.files)
     if given.write:
         write_files(rows, given.write)
-    if given.workdir:
-        count = write_workdir(rows, given.variant, given.workdir, given.dataset, given.exposures)
-        print(f"{count} pairs: {given.workdir}")
     if given.traps:
         print(traps_table(rows))
-    elif not (given.write or given.workdir):
+    elif not given.write:
         print(differences_table(rows, given.variant, given.base) if given.base else
               means_table(rows, given.variant, given.paper, given.known))
 

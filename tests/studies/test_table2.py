@@ -1,7 +1,11 @@
 """The study that fills Table 2: its order, its rows, and going on after it was stopped; the tables of such rows."""
 
 import csv
+import hashlib
 import itertools
+import shlex
+import shutil
+import types
 
 import cv2
 import numpy as np
@@ -10,7 +14,9 @@ import pytest
 from edmf_jax.cli.main import main as edmf
 from edmf_jax.errors import UserError
 from edmf_jax.evaluation.scoring import metric_columns
-from studies import save_traps, table2, table2_tables
+from edmf_jax.reports import evaluation_page
+from studies import save_traps, table2, table2_page, table2_tables
+from tests.helpers.reports import FakePairs, pairs_of
 
 CHEAP = ["average", "max-sf-pixelwise"]
 
@@ -128,6 +134,36 @@ def test_truth_exposures_and_edges(folder):
     assert plain[0]["sha256"] != default["sha256"]
 
 
+def test_reduced_pairs_of_ones_choice(folder):
+    run(folder, "edmf", "--longest-px", "40", "--pairs", "7", "1", "--pictures", str(folder / "w"), methods=["average"])
+    rows = read(folder / "rows.csv")
+    assert [r["pair"] for r in rows] == ["7", "7", "1", "1"]
+    scene = table2.read_scene("edmf", folder / "edmf", 7)
+    halves = [x.reshape(36, 2, 40, 2, 3).mean((1, 3)) for x in (scene.a, scene.b)]  # 72×80 px to 36×40
+    picture = folder / "w" / "average" / "fused" / "7.png"
+    fused = cv2.imread(str(picture))[..., ::-1]
+    assert fused.shape == (36, 40, 3) and np.abs(fused - np.mean(halves, 0)).max() < 1.5
+    assert hashlib.sha256(picture.read_bytes()).hexdigest() == rows[0]["sha256"]
+    with pytest.raises(UserError, match=r"--pairs: .* has no test pair 3, 9$"):
+        run(folder, "edmf", "--pairs", "9", "1", "3")
+
+
+def test_reducing_takes_means_and_leaves_small_pictures(rng):
+    picture = rng.integers(0, 256, (96, 128), np.uint8)
+    assert table2.reduced(picture, 128) is picture and table2.reduced(picture, 1000) is picture
+    small = table2.reduced(picture, 32)
+    assert small.shape == (24, 32)
+    np.testing.assert_allclose(small, picture.reshape(24, 4, 32, 4).mean((1, 3)), atol=0.5 + 1e-6)
+    assert table2.reduced(np.full((484, 646, 3), 9, np.uint8), 64).shape == (48, 64, 3)
+
+
+def test_pictures_are_made_for_rows_that_are_there(folder):
+    before = run(folder, methods=["average"])
+    picture = folder / "w" / "average" / "fused" / "1.png"
+    assert run(folder, "edmf", "--pictures", str(folder / "w"), methods=["average"]) == before
+    assert picture.is_file() and table2.slug_of("openfocus:stackmffv3") == "openfocus-stackmffv3"
+
+
 def test_refusals_are_rows_without_scores(folder, monkeypatch):
     def refuse(scene):
         raise UserError("cannot be registered")
@@ -217,9 +253,50 @@ def test_the_first_of_two_files_counts(rows, tmp_path):
     assert lines["13", "a", "default"]["sha256"] == "other a 1"
 
 
-def test_report_of_such_rows(rows, tmp_path, capsys):
-    table2_tables.main([str(rows), "--workdir", str(tmp_path / "w")])
-    assert capsys.readouterr().out.startswith("11 pairs: ")
+def test_page_of_such_rows(rows, tmp_path, capsys):
+    table2_page.main([str(rows), str(tmp_path / "w")])
+    assert capsys.readouterr().out == f"edmf report {tmp_path / 'w'} --images 0\n"
     assert edmf(["report", str(tmp_path / "w"), "--images", "0"]) == 0
     page = (tmp_path / "w" / "report.html").read_text(encoding="utf-8")
     assert "laplacian-pyramid" in page and "11 pairs of edmf/table2" in page
+    assert "Not in the tables, because pairs are still to be scored: c." in page
+
+
+def test_page_says_which_pairs_were_refused(rows, tmp_path):
+    text = rows.read_text(encoding="utf-8")
+    names = len(text.splitlines()[0].split(",")) - 5
+    rows.write_text(text + "12,laplacian-pyramid,default,1,hash," + ",".join(["1"] * names) + "\n", encoding="utf-8")
+    table2_page.main([str(rows), str(tmp_path / "w")])
+    edmf(["report", str(tmp_path / "w"), "--images", "0"])
+    page = (tmp_path / "w" / "report.html").read_text(encoding="utf-8")
+    assert "12 pairs of edmf/table2" in page and "1 of 12 pairs (12)" in page
+
+
+def test_page_with_pictures(folder, monkeypatch, capsys):
+    """Scores without pictures, then the printed command, then a page with the pictures of the two chosen pairs."""
+    rows = run(folder)
+    shutil.copytree(folder / "edmf", folder / "published")
+    ids, w = ["1", "2", "7"], folder / "w"
+    scenes = {number: table2.read_scene("edmf", folder / "published", int(number)) for number in ids}
+    pairs = types.SimpleNamespace(dataset="edmf/table2", ids=ids, digests=["a", "b", "c"], data_bytes=1)
+    monkeypatch.setattr(table2_page, "open_pairs", lambda *args, **options: pairs)
+    monkeypatch.setattr(evaluation_page, "open_source_pairs", lambda *args, **options: FakePairs(scenes))
+    capsys.readouterr()
+    table2_page.main([str(folder / "rows.csv"), str(w), "--source", str(folder / "published"), "--images", "2"])
+    again, report = capsys.readouterr().out.splitlines()
+    table2.main(shlex.split(again.removeprefix("python -m studies.table2 ")))
+    assert edmf(shlex.split(report)[1:]) == 0
+    shown = pairs_of((w / "report.html").read_text(encoding="utf-8"))
+    assert len(shown) == 2 and all(set(pair["layers"]) >= {"m0", "m1"} and not pair["absent"] for pair in shown)
+    kept = {(r["pair"], r["method"]): r["sha256"] for r in read(w / "pictures.csv") if r["variant"] == "default"}
+    assert kept == {(r["pair"], r["method"]): r["sha256"] for r in rows
+                    if r["variant"] == "default" and r["pair"] in {pair["id"] for pair in shown}}
+
+
+def test_page_refuses_what_it_cannot_show(rows, tmp_path, monkeypatch):
+    with pytest.raises(UserError, match="--images 3: needs --source"):
+        table2_page.main([str(rows), str(tmp_path / "w"), "--images", "3"])
+    pairs = types.SimpleNamespace(dataset="edmf/table2", ids=["1"], digests=["a"], data_bytes=1)
+    monkeypatch.setattr(table2_page, "open_pairs", lambda *args, **options: pairs)
+    with pytest.raises(UserError, match="--source: edmf/table2 has no pair 2, 3, 4, 5, 6; leave --images"):
+        table2_page.main([str(rows), str(tmp_path / "w"), "--images", "3", "--source", "EDMF"])
