@@ -4,13 +4,8 @@ import argparse
 from collections.abc import Callable
 
 from edmf_jax.cli.options import add_device, add_metrics, network_on, say
+from edmf_jax.evaluation.benchmark_pairs import BENCHMARKS
 
-# Equal to the keys of `core.exposures.CONDITIONS` and `evaluation.benchmark.BENCHMARKS`, and to
-# `core.exposures.TRUTHS`; repeated here, so that --help need not import them.
-EXPOSURES = ("published", "quarter-stop", "half-stop-gamma")
-BENCHMARKS = ("mfi-whu-exposure", "mfi-whu-inner", "mfi-whu-reference", "mfi-whu-whole", "mfi-whu-others",
-              "edmf-synthetic")
-TRUTHS = ("average", "reference")
 _SET_BY = {"--exposures": "the exposures", "--split": "the pairs", "--truth-at": "the truth", "--rim-px": "the rim"}
 
 
@@ -43,13 +38,14 @@ def add_command(command: Callable[..., argparse.ArgumentParser]) -> None:
     sub.add_argument("--every", type=int, default=1, metavar="N",
                      help="use only every Nth pair, spread over the whole set")
     sub.add_argument("--data-dir", metavar="DIR", help="where TFDS keeps prepared data (also: TFDS_DATA_DIR)")
-    sub.add_argument("--exposures", choices=EXPOSURES,
+    sub.add_argument("--exposures", metavar="NAME",
                      help="change the exposure of the sources, in linear light, and take the truth at the mean of "
                           "both: quarter-stop is A +1/4, B −1/4 stop; half-stop-gamma A +1/2 stop, gamma 0.9, B −1/2 "
                           "stop, gamma 1.1; published changes nothing")
-    sub.add_argument("--truth-at", choices=TRUTHS,
+    sub.add_argument("--truth-at", metavar="NAME",
                      help="the exposure of the truth where the sources' differ by --exposures, or in edmf_synthetic: "
-                          "the mean of both (default of --exposures), or that of A, which `edmf fuse` gives")
+                          "average is the mean of both (default of --exposures); reference that of A, which `edmf "
+                          "fuse` gives")
     sub.add_argument("--rim-px", type=int, default=0, metavar="N", help="do not score N px at each edge")
     sub.add_argument("--pattern-a", metavar="P",
                      help="for image_pairs: file names of the first sources, like 'near/{id}.jpg'")

@@ -15,6 +15,7 @@ import atexit
 import errno
 import gc
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -75,6 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = sys.argv[1:] if argv is None else argv
     parser = make_parser(words[0] if words and words[0] in _COMMANDS else None)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a file's name that is no UTF-8 is printed as the bytes that it is
+        sys.stdout.reconfigure(errors="surrogateescape")
     args, fields = parser.parse_known_args(words)
     if fields and args.command not in _WITH_FIELDS:
         parser.error(f"unrecognized arguments: {' '.join(fields)}")

@@ -30,6 +30,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from edmf_jax.core import chooser_layers as layers
 from edmf_jax.core.chooser_layout import (  # noqa: F401  (SIZES and others are known by this module's name, too)
     BLURS,
     ENERGIES,
@@ -57,7 +58,7 @@ from edmf_jax.core.hand_made import gray
 
 _LEAST_VALID = 1e-6
 
-Params = dict[str, dict[str, jax.Array]]
+Params = layers.Params
 
 
 class Shots(NamedTuple):
@@ -153,22 +154,22 @@ def encode(params: Params, shots: Shots, dtype: jnp.dtype = jnp.float32) -> Enco
     """The first pass: features of shots `[M, …]` at every scale, each from its own shot alone."""
     there, present = [], shots.valid[..., None]
     for _ in range(scales(params)):
-        present = _to_depth(present).any(-1, keepdims=True)
+        present = layers.to_depth(present).any(-1, keepdims=True)
         there.append(present)
     return Encoded(encode_features(params, features(shots), dtype), tuple(there))
 
 
 def encode_features(params: Params, seen: jax.Array, dtype: jnp.dtype = jnp.float32) -> tuple[jax.Array, ...]:
     """`Encoded.features`, from `features` `[M, H, W, FEATURES]`."""
-    x = _convolve(params, "stem", _to_depth(seen).astype(dtype))
+    x = layers.convolve(params, "stem", layers.to_depth(seen).astype(dtype))
     energy = jnp.stack([jnp.abs(seen[..., 1]), jnp.abs(seen[..., 2]), jnp.abs(seen[..., 4:6]).sum(-1)], -1)
     found = []
     for scale in range(scales(params)):
         if scale:
-            x = _convolve(params, f"down{scale}", _to_depth(_activate(x)))
-        energy = _halved(energy)
-        x = _block(params, f"encode{scale}", x)
-        found.append(jnp.concatenate([_activate(x), energy.astype(dtype)], -1))
+            x = layers.convolve(params, f"down{scale}", layers.to_depth(layers.activate(x)))
+        energy = layers.halved(energy)
+        x = layers.block(params, f"encode{scale}", x)
+        found.append(jnp.concatenate([layers.activate(x), energy.astype(dtype)], -1))
     return tuple(found)
 
 
@@ -234,14 +235,14 @@ def compare(params: Params, own: Sequence[jax.Array], largest: Sequence[jax.Arra
             _without_energy(features[scale]) for features in (own, largest, mean))
         compared = [own_energy - spread(mean_energy), own_energy - spread(top_energy)]
         if scale == 0:
-            compared.append(_to_depth(jnp.maximum(behind[..., None] / POWER, -MOST_BEHIND)).astype(own_x.dtype))
-        mixed = (_convolve(params, f"own{scale}", own_x)
-                 + spread(_convolve(params, f"pooled{scale}", jnp.concatenate([top, middle], -1)))
-                 + _convolve(params, f"compare{scale}", jnp.concatenate(compared, -1)))
-        x = mixed if x is None else mixed + _twice(_convolve(params, f"up{scale}", _activate(x)))
+            compared.append(layers.to_depth(jnp.maximum(behind[..., None] / POWER, -MOST_BEHIND)).astype(own_x.dtype))
+        mixed = (layers.convolve(params, f"own{scale}", own_x)
+                 + spread(layers.convolve(params, f"pooled{scale}", jnp.concatenate([top, middle], -1)))
+                 + layers.convolve(params, f"compare{scale}", jnp.concatenate(compared, -1)))
+        x = mixed if x is None else mixed + layers.twice(layers.convolve(params, f"up{scale}", layers.activate(x)))
         for name in decoder_blocks(scale, count_scales):
-            x = _block(params, name, x)
-    return _to_space(_convolve(params, "head", _activate(x))).astype(jnp.float32)
+            x = layers.block(params, name, x)
+    return layers.to_space(layers.convolve(params, "head", layers.activate(x))).astype(jnp.float32)
 
 
 def relative_logits(out: jax.Array, behind: jax.Array) -> jax.Array:
@@ -289,44 +290,3 @@ def choice(logits: jax.Array, repairs: jax.Array) -> Choice:
     """Weights and repair from what `choose` returns; the repair does not teach the weights (no gradient)."""
     weights = softmax(logits)
     return Choice(weights, (jax.lax.stop_gradient(weights)[..., None] * repairs).sum(1))
-
-
-# ---- layers
-
-def _activate(x: jax.Array) -> jax.Array:
-    return jnp.where(x > 0, x, 0.1 * x)
-
-
-def _convolve(params: Params, name: str, x: jax.Array) -> jax.Array:
-    kernel, bias = (params[name][leaf].astype(x.dtype) for leaf in ("kernel", "bias"))
-    if kernel.shape[0] == 1:
-        return jnp.einsum("mhwc,cd->mhwd", x, kernel[0, 0]) + bias[None, None, None]
-    return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
-                                        ) + bias[None, None, None]
-
-
-def _block(params: Params, name: str, x: jax.Array) -> jax.Array:
-    inner = _activate(_convolve(params, f"{name}_a", _activate(x)))
-    return x + _convolve(params, f"{name}_b", inner)
-
-
-def _to_depth(x: jax.Array) -> jax.Array:
-    """`[M, H, W, C]` → `[M, H/2, W/2, 4C]`."""
-    m, h, w, c = x.shape
-    return x.reshape(m, h // 2, 2, w // 2, 2, c).transpose(0, 1, 3, 2, 4, 5).reshape(m, h // 2, w // 2, 4 * c)
-
-
-def _halved(x: jax.Array) -> jax.Array:
-    """Means of 2×2 pixels: `[M, H, W, C]` → `[M, H/2, W/2, C]`."""
-    m, h, w, c = x.shape
-    return x.reshape(m, h // 2, 2, w // 2, 2, c).mean((2, 4))
-
-
-def _to_space(x: jax.Array) -> jax.Array:
-    """The inverse of `_to_depth`."""
-    m, h, w, c = x.shape
-    return x.reshape(m, h, w, 2, 2, c // 4).transpose(0, 1, 3, 2, 4, 5).reshape(m, 2 * h, 2 * w, c // 4)
-
-
-def _twice(x: jax.Array) -> jax.Array:
-    return jnp.repeat(jnp.repeat(x, 2, 1), 2, 2)

@@ -52,12 +52,11 @@ class Exposures:
         """
         first, second = self._curves()
         return (_apply_curve(first, a), _apply_curve(second, b),
-                None if truth is None else self.expose_truth(truth, truth_at))
+                None if truth is None else _apply_curve(_truth_curve(first, second, truth_at), truth))
 
     def expose_truth(self, truth: np.ndarray, truth_at: str = TRUTHS[0]) -> np.ndarray:
         """The sharp picture as `apply` exposes it, at one of `TRUTHS`."""
-        first, second = self._curves()
-        return _apply_curve(first if truth_at == "reference" else (first + second) / 2, truth)
+        return _apply_curve(_truth_curve(*self._curves(), truth_at), truth)
 
     def _curves(self) -> tuple[np.ndarray, np.ndarray]:
         first, second = (tone_curve(*setting) for setting in zip(self.stops, self.gamma))
@@ -108,6 +107,10 @@ def tone_curve(stops: float, gamma: float) -> np.ndarray:
     """The new value of every 8-bit level: float64 [256] in [0, 1], non-decreasing, not rounded."""
     light = srgb_to_linear(np.arange(256) / 255)
     return linear_to_srgb(np.minimum(2.0**stops * light, 1)) ** gamma
+
+
+def _truth_curve(first: np.ndarray, second: np.ndarray, truth_at: str) -> np.ndarray:
+    return first if truth_at == "reference" else (first + second) / 2
 
 
 def _apply_curve(values: np.ndarray, picture: np.ndarray) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 In reading order:
 
-- evaluate: the whole of it, `evaluate(dataset, methods, workdir)`; benchmark: the same under several exposures;
+- evaluate: the whole of it, `evaluate(dataset, methods, workdir)`; benchmark: the same under several exposures
+  (benchmark_pairs: of which pairs);
 - jobs: every pair decoded, fused, stored and scored, all at the same time;
 - methods: what can be compared (the methods of `edmf_jax.methods`, weights, folders of pictures);
   pictures: the files of such a folder, by pair;

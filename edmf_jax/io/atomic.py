@@ -28,7 +28,7 @@ def disk_errors(path: Path) -> Iterator[None]:
 
 
 def _short(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:8]
+    return hashlib.sha256(os.fsencode(text)).hexdigest()[:8]  # a name may hold bytes that are no UTF-8
 
 
 _own_marks: set[str] = set()  # of the hidden names that this process has made

@@ -10,12 +10,14 @@ def to_json(record: Any, indent: int | None = 2) -> str:
     """JSON text ending in a newline.
 
     RFC 8259 has no NaN and no infinity; Python's `json` would write them as bare words, which other readers refuse.
+    Bytes of a file's name that are no UTF-8, which Python has as lone surrogates, stand as escapes: \\udcff.
 
     Args:
       record: mappings, lists, tuples, strings, numbers, None.
       indent: spaces a level; None puts everything on one line.
     """
-    return json.dumps(_finite(record), indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(_finite(record), indent=indent, ensure_ascii=False, allow_nan=False) + "\n"
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _finite(value: Any) -> Any:

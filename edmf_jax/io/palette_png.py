@@ -51,7 +51,7 @@ def write_map(path: str | os.PathLike, sources: np.ndarray, names: Sequence[str]
     rows[:, 1:] = sources
     legend = "; ".join(f"{i} #{bytes(color).hex()} {Path(name).name}" for i, (color, name)
                        in enumerate(zip(colors, names)))
-    text = b"Description\0\0\0\0\0" + legend.encode()
+    text = b"Description\0\0\0\0\0" + legend.encode(errors="replace")
     chunks = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 3, 0, 0, 0)), (b"PLTE", colors.tobytes()),
               (b"iTXt", text), (b"IDAT", zlib.compress(rows.tobytes())), (b"IEND", b"")]
     replace_file(Path(path), PNG_SIGNATURE + b"".join(png_chunk(kind, body) for kind, body in chunks))

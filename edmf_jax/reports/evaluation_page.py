@@ -52,12 +52,12 @@ def write_report(workdir: str | Path, output: str | Path | None = None, *, image
     check_new(target, force=force)
     notes, pictures = [], []
     if images:
-        budget_bytes = limit_bytes - len(render(evaluation, [], notes=notes).encode()) - _NOTES_BYTES
+        budget_bytes = limit_bytes - len(render(evaluation, [], notes=notes).encode(errors="replace")) - _NOTES_BYTES
         chosen = choose_pairs(evaluation, images)
         pictures, notes = _encode_pictures(evaluation, chosen, budget_bytes, source, data_dir, log)
     for note in notes:
         log(note)
-    page = render(evaluation, pictures, notes=notes).encode()
+    page = render(evaluation, pictures, notes=notes).encode(errors="replace")
     replace_file(target, page)
     log(f"report: {target} ({len(page) / 1e6:.1f} MB, pictures of {len(pictures)} of {len(evaluation.record['ids'])} "
         "pairs)")

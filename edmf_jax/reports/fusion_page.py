@@ -35,7 +35,7 @@ def make_page(fusion: FusionRecord, shots: Sequence[Shot], *, limit_bytes: int =
         for level in FUSION_LEVELS[pictures.first_level:]:
             views = encode_layers(pictures.layers, size, pictures.crops, level, pool)
             record = picture_record(fusion, pictures, views, level)
-            page = render(fusion, pictures.sizes, [script_json(record)], made).encode()
+            page = render(fusion, pictures.sizes, [script_json(record)], made).encode(errors="replace")
             if len(page) <= limit_bytes:
                 return page
     raise UserError(f"{fusion.output}: its report would take more than {limit_bytes / 1e6:.1f} MB with the pictures of "

@@ -40,13 +40,14 @@ def render_page(template: str, scripts: Sequence[str], **variables: Any) -> str:
 def script_json(value: Any) -> Markup:
     """`value` as JSON for a `<script>` element: with <, > and & as \\uXXXX it can't end the element or open a comment.
 
-    U+2028 and U+2029 are escaped too, because older JavaScript takes them for line ends.
+    U+2028 and U+2029 are escaped too, because older JavaScript takes them for line ends; and lone surrogates, which
+    stand for bytes of a file's name that are no UTF-8.
 
     Raises:
       ValueError: `value` contains NaN or infinity, which JSON does not have.
     """
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return Markup(re.sub("[<>&\u2028\u2029]", lambda match: f"\\u{ord(match[0]):04x}", text))
+    return Markup(re.sub("[<>&\u2028\u2029\ud800-\udfff]", lambda match: f"\\u{ord(match[0]):04x}", text))
 
 
 @functools.cache

@@ -7,10 +7,7 @@ for its parameters.
 """
 
 import contextlib
-import errno
 import logging
-import os
-import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,8 +18,8 @@ import numpy as np
 from jax.sharding import SingleDeviceSharding
 
 from edmf_jax.core.memory import MemoryBank
-from edmf_jax.errors import UserError
 from edmf_jax.training.bank_files import BankFiles, SavedSets, copy_slot, names_in, restore_images, set_names
+from edmf_jax.training.save_errors import check_space, disk_errors, wait_for_writers
 from edmf_jax.training.state import TrainState, with_images
 
 _SETS = "remembered"  # the part of a checkpoint that names the sets of remembered planes
@@ -39,26 +36,6 @@ def _orbax():
 def _not_from_orbax(record: logging.LogRecord) -> bool:
     """A filter for absl's logger: orbax logs every file there, and pages of traceback for what it raises anyway."""
     return "orbax" not in Path(record.pathname).parts
-
-
-@contextlib.contextmanager
-def _disk_errors(folder: Path, kept: list[int]) -> Iterator[None]:
-    """Turns a full disk and exhausted memory into a UserError that names the newest checkpoint of `kept` (steps)."""
-    try:
-        yield
-    except Exception as error:
-        last = f"the last good checkpoint is step {kept[-1]}" if kept else "no checkpoint had been saved before"
-        # The code RESOURCE_EXHAUSTED alone says nothing: it stands for a full disk, a quota, and for memory.
-        text = str(error)
-        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        if not full and not any(sign in text for sign in ("No space left", "quota", "File too large")):
-            if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text or "out of memory" in text.lower():
-                raise UserError(f"can't save a checkpoint in {folder}: out of memory while the state was copied; "
-                                f"{last}; set memory.kind to snapshots, fewer data.patches or a smaller "
-                                "data.patch_px, or use more devices") from error
-            raise
-        raise UserError(f"can't save a checkpoint in {folder}: the disk is full; {last}; free some space and run "
-                        "the same command again") from error
 
 
 class Checkpoints:
@@ -78,13 +55,15 @@ class Checkpoints:
         ocp = _orbax()
         policies = ocp.training.preservation_policies
         self.folder = Path(workdir).absolute() / "checkpoints"
-        self._failed, self._writing = False, None
+        self._writing = None  # what orbax returned of a save in the background
         keep = [policies.PreserveAll() if keep_last is None else policies.LatestN(keep_last)]
         if keep_best:
             keep.append(policies.BestN(get_metric_fn=lambda m: m[BEST_METRIC], n=keep_best,
                                        keep_checkpoints_without_metrics=False))
         self._checkpointer = ocp.training.Checkpointer(
             self.folder,
+            # Where a folder can't be made, threads that are to write into it would wait 300 s for it.
+            context=ocp.Context(async_options=ocp.options.AsyncOptions(create_directories_asynchronously=False)),
             save_decision_policy=ocp.training.save_decision_policies.FixedIntervalPolicy(1),
             preservation_policy=policies.AnyPreservationPolicy(keep),
             cleanup_tmp_directories=keep_last is not None,
@@ -139,14 +118,14 @@ class Checkpoints:
         names = {} if images is None else set_names(state.bank, step, mid_epoch=metrics is None)
         there = (self._names(steps[-1]) if steps else None) or {}
         new = {name: slot for name, slot in names.items() if name not in there}
-        with _disk_errors(self.folder, steps):
-            _check_space(self.folder, rest, images, len(new))
-            self._failed = True  # until the last line has returned
+        with self._saving():
+            # Planes that do not compress are as large as they are.
+            planes = len(new) * images.nbytes // images.shape[1] if new else 0
+            check_space(self.folder, sum(x.nbytes for x in jax.tree.leaves(rest)) + planes)
             parts = _parts(_safe_from_donation(rest))
             if images is not None:
                 parts[_SETS] = SavedSets(self._files, names, {n: copy_slot(images, slot) for n, slot in new.items()})
             self._writing = self._checkpointer.save_checkpointables_async(step, parts, metrics=metrics)
-            self._failed = False
             self._named.update(names)
 
     def wait(self) -> None:
@@ -157,12 +136,28 @@ class Checkpoints:
         """
         if self._writing is not None:
             writing, self._writing = self._writing, None
-            with _disk_errors(self.folder, self.steps):
-                self._failed = True
+            with self._saving():
                 writing.result()
-                self._failed = False
             # No others: another process may be writing its next set already.
             self._remove(self._named)
+
+    @contextlib.contextmanager
+    def _saving(self) -> Iterator[None]:
+        """Around a save: when it raises, nothing writes any longer, and another save may begin.
+
+        Raises:
+          UserError: the disk is full.
+        """
+        with disk_errors(self.folder, lambda: self.steps):
+            try:
+                yield
+            except Exception:
+                wait_for_writers()
+                with contextlib.suppress(Exception):
+                    self._checkpointer.wait()  # raises the same error once more, and then never again
+                # When a save begins, orbax counts its step, and no longer those that are to be removed after it.
+                self._checkpointer.reload()
+                raise
 
     def restore(self, step: int, like: TrainState) -> TrainState:
         """The state saved at `step`, with the shapes and shardings of `like` (ShapeDtypeStructs).
@@ -189,9 +184,7 @@ class Checkpoints:
         try:
             self.wait()
         finally:
-            # A failed save has raised already; orbax would raise the same error once more here.
-            with contextlib.suppress(Exception) if self._failed else contextlib.nullcontext():
-                self._checkpointer.close()
+            self._checkpointer.close()
 
 
 def _safe_from_donation(state: TrainState) -> TrainState:
@@ -215,10 +208,3 @@ def _parts(state: TrainState) -> dict:
 def _without_images(state: TrainState) -> tuple[TrainState, Any]:
     """The state without its bank's images, and these; None if its memory is not a bank of images."""
     return (with_images(state, None), state.bank.images) if isinstance(state.bank, MemoryBank) else (state, None)
-
-
-def _check_space(folder: Path, rest: TrainState, images: Any, new_sets: int) -> None:
-    """Refuses to start a save that may not fit: planes that do not compress are as large as they are."""
-    planes = new_sets * images.nbytes // images.shape[1] if new_sets else 0
-    if shutil.disk_usage(folder).free < sum(x.nbytes for x in jax.tree.leaves(rest)) + planes:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))

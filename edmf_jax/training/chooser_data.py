@@ -11,13 +11,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from edmf_jax.core import chooser, chooser_layout
+from edmf_jax.core import chooser
 from edmf_jax.core.color import to_8_bits
-from edmf_jax.core.hand_made import hand_made_logits, noise_energy
+from edmf_jax.core.hand_made import noise_energy
 from edmf_jax.errors import UserError
 from edmf_jax.io.images import read_image
 from edmf_jax.simulate.atlas import Atlas, make_atlas
 from edmf_jax.simulate.batch import canvas_px
+from edmf_jax.training.chooser_step import whole_shots
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 _BUCKET_PX, _MARGIN_PX = (448, 576), 32  # pictures are cropped, and continued mirrored, to one size
@@ -135,9 +136,7 @@ def _middle(picture: np.ndarray) -> np.ndarray:
 def _fuse(params, pixels):
     """Means `[3, H, W, 3]` of shots `[N, H, W, 3]` in [0, 1]: by hand-made weights, the network's, and repaired."""
     pixels = pixels[None]
-    valid = pixels[..., 0] >= 0  # everywhere; of a constant, XLA computes for minutes while it compiles
-    hand = hand_made_logits(pixels, valid, noise_energy(pixels), rim=False)
-    shots = chooser.Shots(pixels, hand, valid, (pixels >= chooser_layout.CLIPPED).any(-1).astype(jnp.float32))
+    shots = whole_shots(pixels, noise_energy(pixels))
     chosen = chooser.choice(*chooser.choose(params, shots))
     mean = lambda weights: (weights[..., None] * pixels).sum(1)[0]
     network = mean(chosen.weights)

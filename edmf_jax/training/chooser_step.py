@@ -84,11 +84,16 @@ def starting_from(state: TrainState, params: chooser.Params) -> TrainState:
 
 def shots_of(batch: Batch) -> chooser.Shots:
     """What the network sees of a batch; the patches' edges are no edges of the shots."""
-    return _seen(batch.pixels, batch.valid, batch.clipped)
+    return _seen(batch.pixels, batch.valid, batch.clipped, _QUIETER * noise_energy(batch.pixels))
 
 
-def _seen(pixels: jax.Array, valid: jax.Array, clipped: jax.Array) -> chooser.Shots:
-    noise = _QUIETER * noise_energy(pixels)
+def whole_shots(pixels: jax.Array, noise: jax.Array) -> chooser.Shots:
+    """What the network sees of shots `[B, N, H, W, C]` in [0, 1] that cover every pixel; `noise`: of each, `[B, N]`."""
+    valid = pixels[..., 0] >= 0  # everywhere; of a constant, XLA computes for minutes while it compiles
+    return _seen(pixels, valid, (pixels >= chooser_layout.CLIPPED).any(-1).astype(jnp.float32), noise)
+
+
+def _seen(pixels: jax.Array, valid: jax.Array, clipped: jax.Array, noise: jax.Array) -> chooser.Shots:
     return chooser.Shots(pixels, hand_made_logits(pixels, valid, noise, rim=False), valid, clipped)
 
 
@@ -104,9 +109,7 @@ def real_loss(params: chooser.Params, real: jax.Array, config: ConfigDict) -> ja
       config: the whole one.
     """
     pixels = real.astype(jnp.float32) / 255
-    clipped = (pixels >= chooser_layout.CLIPPED).any(-1).astype(jnp.float32)
-    valid = pixels[..., 0] >= 0  # everywhere; of a constant, XLA computes for seconds while it compiles
-    shots = _seen(pixels, valid, clipped)
+    shots = whole_shots(pixels, _QUIETER * noise_energy(pixels))
     weights = chooser.softmax(chooser.choose(params, shots, jnp.dtype(config.model.dtype))[0])
     return paper_loss(weights, gray(pixels), config.loss.edge_px)
 

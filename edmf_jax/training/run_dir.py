@@ -7,7 +7,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from edmf_jax.errors import UserError
-from edmf_jax.io.atomic import replace_file
+from edmf_jax.io.atomic import disk_errors, replace_file
 from edmf_jax.io.json_text import to_json
 from edmf_jax.runtime import distributed
 from edmf_jax.runtime.process import versions
@@ -111,8 +111,12 @@ class MetricsLog:
         self._board = _open_tensorboard(Path(folder) / "tensorboard", step) if tensorboard else None
 
     def write(self, record: dict) -> None:
-        """Appends a record, which has the field "step"."""
-        with self.path.open("a", encoding="utf-8") as file:
+        """Appends a record, which has the field "step".
+
+        Raises:
+          UserError: the disk is full, or the file can't be written; the run goes on from its newest checkpoint.
+        """
+        with disk_errors(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(to_json(record, indent=None))
         if self._board:
             prefix = f"{record['event']}/" if "event" in record else ""

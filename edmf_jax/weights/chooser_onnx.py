@@ -35,7 +35,7 @@ class _Graph(Graph):
         return self._convolve(x, name, kernel, self.params[name]["bias"], 1, kernel.shape[0] // 2)
 
     def conv_of_blocks(self, name: str, x: str) -> str:
-        """The convolution of `chooser._to_depth` of x: one of twice the size and a stride of 2."""
+        """The convolution of `chooser_layers.to_depth` of x: one of twice the size and a stride of 2."""
         kernel = np.asarray(self.params[name]["kernel"])
         size, _, count, outputs = kernel.shape
         blocks = kernel.reshape(size, size, 2, 2, count // 4, outputs).transpose(0, 2, 1, 3, 4, 5)

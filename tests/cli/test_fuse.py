@@ -1,7 +1,9 @@
 """The commands `edmf fuse` and `edmf align`: batches, messages, the former name of an option, choices kept equal."""
 
 import json
+import os
 import shutil
+import sys
 
 import cv2
 import numpy as np
@@ -267,3 +269,22 @@ def test_a_batch_of_one_rig_takes_its_alignment_from_a_file(stacks, tmp_path, ca
     assert (moved[:, :75] == before[:, 5:]).all()
     assert run("fuse", stacks / "two", "-o", tmp_path / "x.png", "--align", "ecc", *rig) == 2
     assert "rig.json: it says how the shots lie, and --align ecc is about finding out" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_names_that_are_no_utf_8(stacks, tmp_path, capfdbinary):
+    """As on memory cards and archives that other systems wrote: Python has their bytes as lone surrogates."""
+    names = [os.fsdecode(b"M\xfcller-%d.png" % number) for number in range(2)]
+    for number, name in enumerate(names):
+        (stacks / "one" / f"{number}.png").rename(stacks / "one" / name)
+    output, page, places, legend = (tmp_path / os.fsdecode(b"\xfc." + suffix)
+                                    for suffix in (b"png", b"html", b"json", b"map.png"))
+    made = ["--report", page, "--save-alignment", places, "--save-map", legend]
+    assert run("fuse", stacks / "one", "-o", output, "--align", "none", "--weights", "none", *made) == 0
+    assert capfdbinary.readouterr().out == os.fsencode(output) + b"\n"
+    assert cv2.imdecode(np.frombuffer(output.read_bytes(), np.uint8), 1).shape == (60, 80, 3)
+    assert [shot["name"] for shot in json.loads(places.read_text(encoding="utf-8"))["shots"]] == names
+    assert "M\\udcfcller-0.png" in page.read_text(encoding="utf-8")
+    assert b"M?ller-1.png" in legend.read_bytes()
+    assert run("fuse", stacks / "one", "-o", tmp_path / "again.png", "--weights", "none",
+               "--use-alignment", places) == 0

@@ -6,6 +6,7 @@ import pickle
 import re
 import shutil
 import struct
+import sys
 import tempfile
 import typing
 import zipfile
@@ -291,6 +292,13 @@ def test_other_folders_patterns_and_pictures_are_never_mistaken_for_each_other(m
     assert not np.array_equal(again["source_a"], first["source_a"])
     restored = pickle.loads(pickle.dumps(built[0]))
     assert restored.data_dir == built[0].data_dir and restored.is_prepared()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_a_name_that_is_no_utf_8_is_refused_in_one_line(make, tmp_path):
+    write(tmp_path / "copy", [os.fsdecode(b"%c/M\xfcller.png" % side) for side in b"AB"])
+    with pytest.raises(SourceError, match=r"^'A/M\\udcfcller\.png' is no name in UTF-8.*: rename it$"):
+        make("image_pairs", source=tmp_path / "copy", patterns=PAIRS)
 
 
 def test_names_that_are_no_numbers_are_positioned_naturally(make, tmp_path):

@@ -224,3 +224,12 @@ def test_other_processes_than_the_first_write_nothing(tmp_path, training_set, mo
     log.write({"step": 1})
     log.close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_log_on_a_full_disk_is_said_in_one_line(tmp_path):
+    log = MetricsLog(tmp_path, 0)
+    log.write({"step": 1})
+    log.path.unlink()
+    log.path.symlink_to("/dev/full")
+    with pytest.raises(UserError, match=r"metrics\.jsonl: cannot be written \(No space left on device\)"):
+        log.write({"step": 2})

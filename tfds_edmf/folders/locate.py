@@ -48,7 +48,7 @@ def find_sets(source: Source, layout: FolderLayout) -> list[PictureSet]:
     another one, the inner folder is ignored (Lytro's triples lie below its pairs).
 
     Raises:
-      SourceError: the copy holds none, or there are several copies.
+      SourceError: the copy holds none, or there are several copies, or a name is no UTF-8.
     """
     names = [name for name in source.names() if not _is_hidden(name)]
     below = layout.group(names)
@@ -65,7 +65,18 @@ def find_sets(source: Source, layout: FolderLayout) -> list[PictureSet]:
             f"{source.root} holds no pictures of {layout.title}: files named {wanted} are expected, in it or up to "
             f"{LEVELS_BELOW} folders below{_archive_hint(source, names) or layout.hint}"
         )
-    return below[prefixes[0]]
+    sets = below[prefixes[0]]
+    _check_utf8(str(source.root), *(name for s in sets for files in s.files.values() for name in files))
+    return sets
+
+
+def _check_utf8(*names: str) -> None:
+    """Names go into TFDS's records, which are UTF-8; Python has bytes that are none as lone surrogates."""
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise SourceError(f"{name!r} is no name in UTF-8, as a data set's must be: rename it") from error
 
 
 def _archive_hint(source: Source, names: Iterable[str]) -> str:

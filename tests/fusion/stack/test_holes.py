@@ -129,7 +129,8 @@ def test_holes_do_not_disturb_registration():
     np.testing.assert_array_equal(has, given[0].mask)
     assert not first[:70].any() and not second[~valid].any()
     x = np.arange(400)
-    np.testing.assert_array_equal(valid[10:-10].any(0)[2:-2], ((x >= 94) & (x < 394))[2:-2])  # moved by 6 px
+    sure = (x != 393) & (x >= 2) & (x < 398)  # a shift of 6.004 px, which OpenCV 4 finds, covers no column 393
+    np.testing.assert_array_equal(valid[10:-10].any(0)[sure], ((x >= 94) & (x < 394))[sure])  # moved by 6 px
     result = fuse_photos(given, options=PhotoOptions(model="similarity"))
     np.testing.assert_array_equal(result.covered, has | valid)
     np.testing.assert_allclose(result.image[5:60, 100:390].astype(int), second[5:60, 100:390], atol=3)
