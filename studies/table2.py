@@ -24,7 +24,6 @@ import functools
 import hashlib
 import os
 import random
-import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -37,10 +36,11 @@ import numpy as np
 from edmf_jax.core.exposures import CONDITIONS
 from edmf_jax.data.pairs import Scene
 from edmf_jax.errors import UserError
-from edmf_jax.evaluation.methods import make_methods
+from edmf_jax.evaluation.methods import make_methods, slug_of
 from edmf_jax.evaluation.scoring import as_stored, encode, metric_columns, score
 from edmf_jax.io.atomic import replace_file
 from edmf_jax.io.images import read_image
+from edmf_jax.registration.planes import reduced_shape
 from edmf_jax.runtime.process import tune_allocator
 from studies.save_traps import fused_luma, score_traps
 
@@ -115,7 +115,7 @@ def reduced(image: np.ndarray, longest_px: int) -> np.ndarray:
     factor = longest_px / max(image.shape[:2])
     if factor >= 1:
         return image
-    height, width = (max(1, round(factor * side)) for side in image.shape[:2])
+    height, width = reduced_shape(image.shape, factor)
     return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
 
 
@@ -223,11 +223,6 @@ class Table:
     def _add(self, pair: str, name: str, variant: str, seconds: float, digest: str, scores: dict) -> None:
         if (pair, name, variant) not in self._rows:
             self._rows.add((pair, name, variant), seconds, digest, scores)
-
-
-def slug_of(name: str) -> str:
-    """The name as that of a folder."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name)
 
 
 def _fuse_photographs(scene: Scene, **options: str) -> np.ndarray:

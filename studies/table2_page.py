@@ -23,9 +23,10 @@ import numpy as np
 from edmf_jax.core.exposures import CONDITIONS
 from edmf_jax.data.pairs import Pairs, open_pairs
 from edmf_jax.errors import UserError
+from edmf_jax.evaluation.methods import slug_of
 from edmf_jax.evaluation.scoring import metric_columns
 from edmf_jax.reports.evaluation_data import choose_pairs, load_evaluation
-from studies.table2 import FILES, slug_of
+from studies.table2 import FILES
 from studies.table2_tables import Rows, read_rows
 
 _FIRST = "edmf"  # the page compares the others with the first method

@@ -107,13 +107,18 @@ def _all(log: Callable[[str], None]) -> list[str]:
     return [info.name for info in infos if info.name not in (*absent, *slow)]
 
 
+def slug_of(name: str) -> str:
+    """A method's name as that of a folder, where no other takes it."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "method"
+
+
 def with_slugs(methods: Sequence[Method], known: Sequence[Mapping[str, Any]]) -> list[Method]:
     """The methods with the names of their folders: that of the `known` entry of the same name, or a new unique one."""
     slugs = {entry["name"]: entry["slug"] for entry in known}
     taken = {slug.lower() for slug in slugs.values()} | set(_RESERVED)
     for method in methods:
         if method.name not in slugs:
-            base = slug = re.sub(r"[^A-Za-z0-9._-]+", "-", method.name).strip("-.") or "method"
+            base = slug = slug_of(method.name)
             count = 1
             while slug.lower() in taken:  # a file system may ignore case
                 count += 1

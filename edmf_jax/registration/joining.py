@@ -11,10 +11,10 @@ import numpy as np
 from edmf_jax.registration import neighbors, transforms, trees
 from edmf_jax.registration.pipeline import register_views
 from edmf_jax.registration.threads import usable_cores
+from edmf_jax.registration.trees import Pair
 from edmf_jax.registration.verdict import Registration, RegistrationConfig
 from edmf_jax.registration.views import View
 
-Pair = tuple[int, int]
 Result = TypeVar("Result")
 _MAX_ATTEMPTS = 3  # rounds of trying to join what is still apart
 _KEPT_BYTES = 200e6  # of all shots' planes

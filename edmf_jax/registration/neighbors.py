@@ -4,6 +4,7 @@ Shots need not come in the order of focus.  Neighbors in focus share the most ma
 the likeness of thumbnails decides.
 """
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 
 import cv2
@@ -63,10 +64,6 @@ def spanning_forest(scores: np.ndarray, joined: Sequence[tuple[int, int]], tried
 
 def closing_pairs(count: int, tree: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     """Pairs that close loops in a tree: next-but-one neighbors, and the two ends of its longest path."""
-    around = {i: [] for i in range(count)}
-    for i, j in tree:
-        around[i].append(j)
-        around[j].append(i)
-    pairs = {tuple(sorted(pair)) for near in around.values() for pair in zip(sorted(near), sorted(near)[1:])}
+    pairs = {pair for near in trees.neighbors_in(count, tree) for pair in itertools.pairwise(near)}
     ends, steps = trees.longest_path(count, tree)
     return sorted(pairs | {ends} if steps > 2 else pairs)

@@ -7,9 +7,10 @@ import numpy as np
 
 from edmf_jax.registration import adjustment, flow, neighbors, transforms, trees
 from edmf_jax.registration.adjustment import Link
-from edmf_jax.registration.joining import Pair, Pairs
+from edmf_jax.registration.joining import Pairs
 from edmf_jax.registration.matches import TileMatches
 from edmf_jax.registration.pipeline import refine_views
+from edmf_jax.registration.trees import Pair
 from edmf_jax.registration.verdict import Registration, doubt_of_deviation
 
 Closing = tuple[Link, TileMatches | None]

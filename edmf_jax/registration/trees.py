@@ -10,7 +10,7 @@ import numpy as np
 Pair = tuple[int, int]
 
 
-def _around(count: int, pairs: Iterable[Pair]) -> list[list[int]]:
+def neighbors_in(count: int, pairs: Iterable[Pair]) -> list[list[int]]:
     """The neighbors of each of `count` shots, in ascending order."""
     around = [[] for _ in range(count)]
     for first, second in pairs:
@@ -32,7 +32,7 @@ def _outward(root: int, around: Sequence[Sequence[int]]) -> dict[int, tuple[int 
 
 def components(count: int, pairs: Sequence[Pair]) -> np.ndarray:
     """The number of the connected part that each of `count` shots belongs to, `[count]`, in the order of the shots."""
-    around, numbers = _around(count, pairs), np.full(count, -1)
+    around, numbers = neighbors_in(count, pairs), np.full(count, -1)
     for shot in range(count):
         if numbers[shot] < 0:
             numbers[list(_outward(shot, around))] = numbers.max() + 1
@@ -55,7 +55,7 @@ def spanning_tree(count: int, pairs: Iterable[Pair]) -> list[Pair]:
 
 def paths_from(root: int, count: int, tree: Sequence[Pair]) -> dict[int, int]:
     """For each shot that the tree joins to `root`: the one before it on the way from there, nearest first."""
-    found = _outward(root, _around(count, tree))
+    found = _outward(root, neighbors_in(count, tree))
     return {shot: before for shot, (before, _) in found.items() if before is not None}
 
 
@@ -64,7 +64,7 @@ def longest_path(count: int, tree: Sequence[Pair]) -> tuple[Pair, int]:
 
     Of several as long, the one whose ends have the lowest numbers.
     """
-    around, best = _around(count, tree), ((0, 0), 0)
+    around, best = neighbors_in(count, tree), ((0, 0), 0)
     left = set(range(count))
     while left:
         part = _outward(min(left), around)

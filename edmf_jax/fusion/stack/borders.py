@@ -62,14 +62,15 @@ def black_edges(dark: np.ndarray, luma: np.ndarray, others: np.ndarray, valid: n
     depth = cv2.distanceTransform(np.pad(valid, 1).astype(np.uint8), cv2.DIST_C, 3)[1:-1, 1:-1]  # 1 at the border
     # A thing that is dark by itself is not quite as black as an edge; where it touches one, it must not count with it.
     black_cells = dark_cells & ~(whole & (luma > BLACK))
-    find = lambda cells, blackest: _dark_areas(cells, blackest, bright, depth, luma, whole, seen)
-    found = find(dark_cells, BLACK) | find(black_cells, _BLACKEST) | _strips(black_cells, bright, depth, luma, whole)
+    missing, black_missing = (_missing_at_border(cells & bright, depth) for cells in (dark_cells, black_cells))
+    found = (_dark_areas(dark_cells, missing, BLACK, luma, whole, seen)
+             | _dark_areas(black_cells, black_missing, _BLACKEST, luma, whole, seen)
+             | _strips(black_cells, black_missing, depth, luma, whole))
     return cv2.dilate(found.astype(np.uint8), np.ones((5, 5))) > 0
 
 
-def _missing_at_border(cells: np.ndarray, bright: np.ndarray, depth: np.ndarray) -> np.ndarray:
-    """The dark `cells` that another shot shows `bright`, in parts that come near the border, bool `[h, w]`."""
-    missing = cells & bright
+def _missing_at_border(missing: np.ndarray, depth: np.ndarray) -> np.ndarray:
+    """The parts of `missing`, dark cells that another shot shows bright, that come near the border: bool `[h, w]`."""
     # Several cells wide: at the very border both shots may be black, which is no evidence that this one lacks pixels.
     at_border = missing & (depth <= _BORDER_CELLS)
     if not at_border.any():
@@ -79,20 +80,18 @@ def _missing_at_border(cells: np.ndarray, bright: np.ndarray, depth: np.ndarray)
     return np.isin(part, np.unique(part[at_border]))
 
 
-def _dark_areas(cells: np.ndarray, blackest: float, bright: np.ndarray, depth: np.ndarray, luma: np.ndarray,
-                whole: np.ndarray, seen: np.ndarray) -> np.ndarray:
+def _dark_areas(cells: np.ndarray, missing: np.ndarray, blackest: float, luma: np.ndarray, whole: np.ndarray,
+                seen: np.ndarray) -> np.ndarray:
     """The dark areas that another shot shows bright for the most part, bool `[h, w]`.
 
     Args:
       cells: that belong to an area if they touch.
+      missing: those of them that `_missing_at_border` gives.
       blackest: the mean luma of an edge is no larger.
-      bright: where another shot is clearly not black.
-      depth: of each cell of the shot's valid area from its border, cells; 1 at the border, 0 outside.
       luma: of the shot.
       whole: where a cell is dark all over.
       seen: where another shot has pixels.
     """
-    missing = _missing_at_border(cells, bright, depth)
     if not missing.any():
         return missing
     _, area = cv2.connectedComponents(cells.astype(np.uint8))
@@ -105,14 +104,14 @@ def _dark_areas(cells: np.ndarray, blackest: float, bright: np.ndarray, depth: n
     return missing & ((missing_sizes >= enough) & (brightness <= blackest))[area]
 
 
-def _strips(cells: np.ndarray, bright: np.ndarray, depth: np.ndarray, luma: np.ndarray, whole: np.ndarray
+def _strips(cells: np.ndarray, missing: np.ndarray, depth: np.ndarray, luma: np.ndarray, whole: np.ndarray
             ) -> np.ndarray:
     """Black strips along the border, though the other shot is dark, too, beside most of them, bool `[h, w]`.
 
     A thing that is black itself, and blurred in the other shot, is bright there along its own outline only, which meets
-    the border in few places.  Arguments as of `_dark_areas`.
+    the border in few places.  Arguments as of `_dark_areas`; `depth` is each cell's distance from the border of the
+    shot's valid area, cells: 1 at the border, 0 outside.
     """
-    missing = _missing_at_border(cells, bright, depth)
     outermost, black = (depth >= 1) & (depth <= _OUTERMOST_CELLS), missing & whole
     touches = (missing & outermost).sum() >= _MIN_BORDER_SHARE * outermost.sum()
     if not (touches and black.any() and luma[black].mean() <= _BLACKEST):
